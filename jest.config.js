@@ -1,0 +1,17 @@
+const swc = {
+  jsc: { parser: { syntax: "typescript" }, target: "es2023" },
+  module: { type: "commonjs" },
+  sourceMaps: "inline",
+};
+
+/** @type {import('jest').Config} */
+module.exports = {
+  testEnvironment: "node",
+  roots: ["<rootDir>/test"],
+  testMatch: ["**/*.test.ts"],
+  testPathIgnorePatterns: ["/node_modules/", "/test/long/"],
+  transform: { "^.+\\.ts$": ["@swc/jest", swc] },
+  globalSetup: "<rootDir>/test/support/global-setup.ts",
+  globalTeardown: "<rootDir>/test/support/global-teardown.ts",
+  testTimeout: 30_000,
+};

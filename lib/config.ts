@@ -1,0 +1,264 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { join } from "node:path";
+
+/** Every service a process can run, by the name that `SERVICES` takes. */
+export const SERVICE_NAMES = [
+  "core",
+  "auth",
+  "users",
+  "available-events",
+  "events",
+  "bookings",
+  "notifications",
+  "api",
+] as const;
+export type ServiceName = (typeof SERVICE_NAMES)[number];
+
+export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
+
+/** What an operator has set, checked and complete. Made once, at start; nothing else reads the environment. */
+export interface Config {
+  production: boolean;
+  host: string;
+  /** 0: any free port, for tests. */
+  port: number;
+  /** Undefined: the embedded PostgreSQL. */
+  databaseUrl: string | undefined;
+  databasePool: number;
+  dataDir: string;
+  /** Undefined: one process, no transporter. */
+  natsUrl: string | undefined;
+  services: readonly ServiceName[];
+  /** Undefined: generated into `dataDir` by {@link jwtSecret}. */
+  jwtSecret: string | undefined;
+  admin: { email: string; password: string } | undefined;
+  seedDemo: boolean;
+  /** Requests a minute; 0 is off. */
+  rateLimits: { auth: number; api: number };
+  /** Addresses or networks (CIDR) whose X-Forwarded-For counts. */
+  trustProxy: readonly string[];
+  corsOrigins: readonly string[];
+  bcryptRounds: number;
+  maxTicketsPerBooking: number;
+  logLevel: (typeof LOG_LEVELS)[number];
+  logFormat: "pretty" | "json";
+}
+
+/** What is wrong with the environment, a sentence a line, each naming its variable. */
+export class ConfigError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join("\n"));
+    this.name = "ConfigError";
+  }
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const MIN_SECRET_BYTES = 32;
+const PASSWORD_BYTES = 72;
+const NETWORK_NAMES = new Set(["loopback", "linklocal", "uniquelocal"]);
+
+/** Reads variables and collects every fault, so that an operator sees them all at once. */
+class Reader {
+  readonly problems: string[] = [];
+  constructor(private readonly environment: Environment) {}
+
+  /** The variable's text; an empty one counts as not set, as compose files and shells leave it. */
+  text(name: string): string | undefined {
+    const value = this.environment[name]?.trim();
+    return value === "" ? undefined : value;
+  }
+
+  fail(name: string, words: string): void {
+    this.problems.push(`${name} ${words}`);
+  }
+
+  integer(name: string, fallback: number, min: number, max: number): number {
+    const value = this.text(name);
+    if (value === undefined) return fallback;
+    const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    this.fail(name, `must be a whole number from ${min} to ${max}, not "${value}".`);
+    return fallback;
+  }
+
+  boolean(name: string, fallback: boolean): boolean {
+    const value = this.text(name)?.toLowerCase();
+    if (value === undefined) return fallback;
+    if (["true", "1", "yes", "on"].includes(value)) return true;
+    if (["false", "0", "no", "off"].includes(value)) return false;
+    this.fail(name, `must be true or false, not "${value}".`);
+    return fallback;
+  }
+
+  oneOf<V extends string>(name: string, values: readonly V[], fallback: V): V {
+    const value = this.text(name);
+    if (value === undefined) return fallback;
+    const found = values.find((candidate) => candidate === value);
+    if (!found) this.fail(name, `must be one of ${values.join(", ")}, not "${value}".`);
+    return found ?? fallback;
+  }
+
+  /** @param several whether a comma list of addresses is fine, for a cluster of servers */
+  url(name: string, protocols: readonly string[], several = false): string | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const isOne = (text: string) =>
+      URL.canParse(text) && protocols.includes(new URL(text).protocol);
+    // The value may hold a password, so it is not repeated.
+    if (!value.split(several ? "," : /$/).every(isOne)) {
+      this.fail(
+        name,
+        `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(" or ")}.`,
+      );
+    }
+    return value;
+  }
+
+  list(name: string): string[] {
+    return (this.text(name) ?? "")
+      .split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== "");
+  }
+}
+
+function readServices(read: Reader): readonly ServiceName[] {
+  const names = read.list("SERVICES");
+  if (names.length === 0 || (names.length === 1 && names[0] === "all")) return SERVICE_NAMES;
+  const known = (name: string): name is ServiceName =>
+    SERVICE_NAMES.some((service) => service === name);
+  const unknown = names.filter((name) => !known(name));
+  if (unknown.length) {
+    read.fail("SERVICES", `names ${unknown.join(", ")}; there are ${SERVICE_NAMES.join(", ")}.`);
+  }
+  return [...new Set(names.filter(known))];
+}
+
+function readOrigins(read: Reader): string[] {
+  return read.list("CORS_ORIGINS").map((origin) => {
+    const exact = URL.canParse(origin) && new URL(origin).origin === origin;
+    if (!exact) {
+      read.fail("CORS_ORIGINS", `takes exact origins like https://example.org, not "${origin}".`);
+    }
+    return origin;
+  });
+}
+
+function readProxies(read: Reader): string[] {
+  return read.list("TRUST_PROXY").map((entry) => {
+    const [address = "", prefix] = entry.split("/");
+    const bits = isIP(address) === 6 ? 128 : 32;
+    const validPrefix =
+      prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+    if (!NETWORK_NAMES.has(entry) && !(isIP(address) && validPrefix)) {
+      read.fail(
+        "TRUST_PROXY",
+        `takes addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal, not "${entry}".`,
+      );
+    }
+    return entry;
+  });
+}
+
+function readAdmin(read: Reader): Config["admin"] {
+  const email = read.text("ADMIN_EMAIL");
+  const password = read.text("ADMIN_PASSWORD");
+  if (email === undefined && password === undefined) return undefined;
+  if (email === undefined || password === undefined) {
+    read.fail(
+      email === undefined ? "ADMIN_EMAIL" : "ADMIN_PASSWORD",
+      `is missing; ADMIN_EMAIL and ADMIN_PASSWORD go together.`,
+    );
+    return undefined;
+  }
+  if (!/^[^\s@]+@[^\s@]+$/.test(email) || email.length > 254) {
+    read.fail("ADMIN_EMAIL", `must be an email address, not "${email}".`);
+  }
+  const strong = password.length >= 8 && /\p{L}/u.test(password) && /\d/.test(password);
+  if (!strong || Buffer.byteLength(password) > PASSWORD_BYTES) {
+    read.fail(
+      "ADMIN_PASSWORD",
+      `must have 8 characters or more, a letter and a digit among them, and ${PASSWORD_BYTES} bytes at most.`,
+    );
+  }
+  return { email, password };
+}
+
+/**
+ * Reads and checks the environment.
+ *
+ * @throws ConfigError with a sentence for every variable that is wrong
+ */
+export function loadConfig(environment: Environment): Config {
+  const read = new Reader(environment);
+  const production = read.text("NODE_ENV") === "production";
+  const databaseUrl = read.url("DATABASE_URL", ["postgres:", "postgresql:"]);
+  const secret = read.text("JWT_SECRET");
+  if (secret === undefined && production) {
+    read.fail("JWT_SECRET", "is required with NODE_ENV=production.");
+  }
+  if (secret !== undefined && Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
+    read.fail("JWT_SECRET", `must have ${MIN_SECRET_BYTES} bytes or more.`);
+  }
+  if (read.text("SERVICES") !== undefined && databaseUrl === undefined) {
+    read.fail(
+      "SERVICES",
+      "needs DATABASE_URL: an embedded database belongs to one process that runs everything.",
+    );
+  }
+  const config: Config = {
+    production,
+    host: read.text("HOST") ?? "127.0.0.1",
+    port: read.integer("PORT", 3000, 0, 65_535),
+    databaseUrl,
+    databasePool: read.integer("DATABASE_POOL", 10, 2, 200),
+    dataDir: read.text("DATA_DIR") ?? ".data",
+    natsUrl: read.url("NATS_URL", ["nats:", "tls:"], true),
+    services: readServices(read),
+    jwtSecret: secret,
+    admin: readAdmin(read),
+    seedDemo: read.boolean("SEED_DEMO", databaseUrl === undefined),
+    rateLimits: {
+      auth: read.integer("RATE_LIMIT_AUTH", 5, 0, 1_000_000),
+      api: read.integer("RATE_LIMIT_API", 600, 0, 1_000_000),
+    },
+    trustProxy: readProxies(read),
+    corsOrigins: readOrigins(read),
+    bcryptRounds: read.integer("BCRYPT_ROUNDS", 10, 4, 15),
+    maxTicketsPerBooking: read.integer("MAX_TICKETS_PER_BOOKING", 10, 1, 1000),
+    logLevel: read.oneOf("LOG_LEVEL", LOG_LEVELS, "info"),
+    logFormat: read.oneOf("LOG_FORMAT", ["pretty", "json"], production ? "json" : "pretty"),
+  };
+  if (read.problems.length) throw new ConfigError(read.problems);
+  return config;
+}
+
+const SECRET_FILE = "jwt-secret";
+
+/**
+ * The secret that signs access tokens: `JWT_SECRET`, else one generated into `DATA_DIR` at the first start
+ * (readable by its owner alone), so that tokens outlive a restart.
+ */
+export function jwtSecret(config: Config): string {
+  if (config.jwtSecret !== undefined) return config.jwtSecret;
+  const file = join(config.dataDir, SECRET_FILE);
+  mkdirSync(config.dataDir, { recursive: true });
+  if (!existsSync(file)) {
+    try {
+      // `wx`: of two processes that start together the first one's secret holds for both.
+      writeFileSync(file, randomBytes(48).toString("base64url"), { mode: 0o600, flag: "wx" });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+  }
+  const secret = readFileSync(file, "utf8").trim();
+  if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
+    throw new ConfigError([
+      `DATA_DIR holds a damaged ${SECRET_FILE}; remove that file or set JWT_SECRET.`,
+    ]);
+  }
+  return secret;
+}

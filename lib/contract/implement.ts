@@ -1,0 +1,157 @@
+import type { Context as MoleculerContext, ServiceSchema } from "moleculer";
+import { Forbidden, Unauthenticated } from "../errors";
+import type {
+  Access,
+  ActionDefinition,
+  Call,
+  Caller,
+  CallerOf,
+  Context,
+  Contract,
+  Emit,
+  EventName,
+  Log,
+  Meta,
+  ParamsOf,
+  PayloadOf,
+  Registry,
+  ResultOf,
+} from "./define";
+import type { Rule } from "./rules";
+
+/** What a service's lifecycle hooks work with. */
+export interface Lifecycle<R extends Registry> {
+  readonly call: Call<R>;
+  readonly emit: Emit<R>;
+  readonly log: Log;
+}
+
+type ActionHandler<R extends Registry, A extends ActionDefinition> = (
+  ctx: Context<R, ParamsOf<A>>,
+  caller: CallerOf<A>,
+) => Promise<ResultOf<A>>;
+
+type UntypedHandler = (ctx: unknown, caller: Caller | null) => Promise<unknown>;
+
+/** The parts of a service that its contract leaves open: handlers for all its actions, and the rest. */
+export interface ServiceParts<R extends Registry, C extends Contract> {
+  readonly mixins?: Partial<ServiceSchema>[];
+  readonly dependencies?: readonly (keyof R & string)[];
+  readonly actions: { readonly [A in keyof C["actions"]]: ActionHandler<R, C["actions"][A]> };
+  readonly events?: {
+    readonly [E in EventName<R>]?: (ctx: Context<R, PayloadOf<R, E>>) => Promise<void>;
+  };
+  readonly started?: (lifecycle: Lifecycle<R>) => Promise<void>;
+  readonly stopped?: (lifecycle: Lifecycle<R>) => Promise<void>;
+}
+
+/**
+ * Refuses a caller who may not call.
+ *
+ * @throws Unauthenticated without a caller, Forbidden with one of another role
+ */
+export function checkAccess(access: Access, caller: Caller | null | undefined): void {
+  if (access === "public") return;
+  if (!caller) throw new Unauthenticated({});
+  if (access !== "signedIn" && !access.roles.includes(caller.role)) throw new Forbidden({});
+}
+
+/** A copy of a rule that shares nothing: the validator takes a rule met twice for a cycle. */
+function ownCopy<T extends Rule | Record<string, Rule>>(rule: T): T {
+  const copy = (value: unknown): unknown =>
+    Array.isArray(value)
+      ? value.map(copy)
+      : typeof value === "object" && value !== null && !(value instanceof RegExp)
+        ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, copy(part)]))
+        : value;
+  // The copy has the shape of its original.
+  return copy(rule) as T;
+}
+
+/** The parameters of an action that are neither the thing's id nor a header: what it may change. */
+const changesOf = ({ params, rest }: ActionDefinition): string[] =>
+  Object.keys(params).filter((name) => name !== "id" && !(name in (rest?.headers ?? {})));
+
+interface MoleculerSide {
+  call(name: string, params?: unknown): Promise<unknown>;
+  emit(name: string, payload: unknown): Promise<unknown>;
+}
+
+/** Typed calls and emissions over a Moleculer context or broker. */
+function typed<R extends Registry>(
+  side: MoleculerSide,
+  log: Log,
+): Pick<Lifecycle<R>, "call" | "emit"> {
+  return {
+    // The contracts have checked the names and shapes at compile time; Moleculer's own types do not know them.
+    call: ((name: string, params?: unknown) => side.call(name, params)) as Call<R>,
+    // An announcement follows a commit: who listens must neither delay nor fail the one who announces.
+    emit: ((name: string, payload: unknown) => {
+      side
+        .emit(name, payload)
+        .catch((error: unknown) => log.error(`Emitting ${name} failed`, error));
+    }) as Emit<R>,
+  };
+}
+
+/**
+ * Gives the `implement` of one system: it joins a contract and its handlers into a Moleculer service.
+ * Calls and payloads are typed by all contracts of the registry; a missing handler does not compile.
+ */
+export function implementer<R extends Registry>() {
+  return function implement<C extends R[keyof R]>(
+    contract: C,
+    parts: ServiceParts<R, C>,
+  ): ServiceSchema {
+    const context = <P>(ctx: MoleculerContext<P>): Context<R, P> => {
+      const log: Log = ctx.service?.logger ?? ctx.broker.logger;
+      return {
+        params: ctx.params,
+        // Moleculer's meta is an open record; ours is the part of it that we put there.
+        meta: ctx.meta as Meta,
+        log,
+        ...typed<R>(ctx, log),
+      };
+    };
+    const actions = Object.entries(contract.actions).map(([name, definition]) => {
+      // The key comes from the same contract that types the handlers; here they are all alike.
+      const handler = parts.actions[name] as unknown as UntypedHandler;
+      const missing = Object.entries(definition.rest?.missing ?? {});
+      return [
+        name,
+        {
+          visibility: definition.rest ? "published" : "public",
+          params: { $$strict: true, ...ownCopy(definition.params) },
+          changes: definition.needsChange ? changesOf(definition) : undefined,
+          missing: Object.fromEntries(missing.map(([parameter, kind]) => [parameter, kind.code])),
+          handler: (ctx: MoleculerContext<Record<string, unknown>>) => {
+            const { caller = null } = ctx.meta as Meta;
+            if (definition.access) checkAccess(definition.access, caller);
+            return handler(context(ctx), caller);
+          },
+        },
+      ];
+    });
+    const events = Object.entries(parts.events ?? {}).map(([name, handler]) => [
+      name,
+      {
+        // The name is one of the registry's; its handler was typed by that name.
+        handler: (ctx: MoleculerContext) =>
+          (handler as unknown as (ctx: unknown) => Promise<void>)(context(ctx)),
+      },
+    ]);
+    return {
+      name: contract.name,
+      mixins: parts.mixins ?? [],
+      dependencies: [...(parts.dependencies ?? [])],
+      actions: Object.fromEntries(actions),
+      events: Object.fromEntries(events),
+      async started() {
+        await parts.started?.({ ...typed<R>(this.broker, this.logger), log: this.logger });
+      },
+      async stopped() {
+        await parts.stopped?.({ ...typed<R>(this.broker, this.logger), log: this.logger });
+      },
+    } as ServiceSchema; // `Object.fromEntries` loses the keys that Moleculer's type asks for.
+  };
+}

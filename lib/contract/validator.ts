@@ -1,0 +1,103 @@
+import { type ActionSchema, type EventSchema, type ServiceBroker, Validators } from "moleculer";
+import { errorCatalogue, type FieldError, ValidationFailed } from "../errors";
+
+/** A field's name or a list of faults in an answer is echoed only so far. */
+const ECHO_CHARACTERS = 100;
+const ECHO_ERRORS = 50;
+
+const MESSAGES = {
+  required: "is required",
+  number: "must be a number",
+  numberInteger: "must be a whole number",
+  numberMin: "must be {expected} or more",
+  numberMax: "must be {expected} at most",
+  boolean: "must be true or false",
+  enumValue: "must be one of: {expected}",
+  array: "must be a list",
+  arrayMax: "must have {expected} entries at most",
+  object: "must be an object",
+};
+
+interface RawProblem {
+  type: string;
+  field?: string;
+  message?: string;
+  actual?: unknown;
+}
+
+const clip = (name: string) =>
+  name.length > ECHO_CHARACTERS ? `${name.slice(0, ECHO_CHARACTERS)}…` : name;
+
+/** The validator's findings in the form that clients get; every unknown field has an entry of its own. */
+function fieldErrors(problems: RawProblem[]): FieldError[] {
+  return problems
+    .flatMap(({ type, field, message, actual }) =>
+      type === "objectStrict"
+        ? String(actual)
+            .split(", ")
+            .map((name) => ({
+              field: clip(field ? `${field}.${name}` : name),
+              message: "is not a known field",
+            }))
+        : [{ field: clip(field ?? "body"), message: message ?? "is not acceptable" }],
+    )
+    .slice(0, ECHO_ERRORS);
+}
+
+type Check = (params: unknown) => true | RawProblem[];
+type Handler = (ctx: { params: unknown }) => Promise<unknown>;
+
+/** Adds the fault of a change that changes nothing. */
+function withoutChange(
+  params: unknown,
+  changes: string[] | undefined,
+  outcome: true | RawProblem[],
+): true | RawProblem[] {
+  const given = Object.keys(params as object);
+  if (!changes || given.some((name) => changes.includes(name))) return outcome;
+  const nothing = { type: "rule", field: "body", message: "has nothing to change" };
+  return outcome === true ? [nothing] : [...outcome, nothing];
+}
+
+/**
+ * Checks parameters and payloads by their contract. Its errors are ours: a malformed id in a path is the
+ * 404 of the thing it should have named (after every other fault of the input), all else a 422.
+ */
+export class ContractValidator extends Validators.Fastest {
+  constructor() {
+    super({
+      considerNullAsAValue: true,
+      useNewCustomCheckerFunction: true,
+      messages: MESSAGES,
+    });
+  }
+
+  override middleware(_broker: ServiceBroker) {
+    const guard = (
+      handler: Handler,
+      schema: { params?: unknown; missing?: Record<string, string>; changes?: string[] },
+    ): Handler => {
+      if (typeof schema.params !== "object" || schema.params === null) return handler;
+      const missing = schema.missing ?? {};
+      // Moleculer types checkers as possibly asynchronous; ours never are.
+      const check = this.compile(schema.params as Record<string, unknown>) as unknown as Check;
+      return async (ctx) => {
+        const params = ctx.params ?? {};
+        const outcome = withoutChange(params, schema.changes, check(params));
+        if (outcome === true) return handler(ctx);
+        const ofPath = outcome.find(({ field }) => field !== undefined && field in missing);
+        const others = outcome.filter(({ field }) => field === undefined || !(field in missing));
+        if (ofPath?.field && others.length === 0) {
+          const kind = errorCatalogue().get(missing[ofPath.field] ?? "");
+          if (kind) throw new kind({});
+        }
+        throw new ValidationFailed({ errors: fieldErrors(others) });
+      };
+    };
+    return {
+      name: "ContractValidator",
+      localAction: (handler: Handler, action: ActionSchema) => guard(handler, action),
+      localEvent: (handler: Handler, event: EventSchema) => guard(handler, event),
+    };
+  }
+}

@@ -1,0 +1,128 @@
+import { QueryTypes, Sequelize, type Transaction } from "sequelize";
+import { ServiceUnavailable } from "./errors";
+
+export type { Transaction } from "sequelize";
+
+/** PostgreSQL's codes for «your transaction lost against another one; try again». */
+const LOST_AGAINST_ANOTHER = new Set(["40001", "40P01"]);
+const TRANSACTION_ATTEMPTS = 5;
+const RETRY_BASE_MS = 10;
+
+/** Codes and classes that mean «no database to talk to at the moment». */
+const UNREACHABLE = /^(08...|57P0[1-4]|53300|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)/;
+/** 57014: the statement took longer than `statement_timeout`. */
+const STATEMENT_TIMED_OUT = "57014";
+
+const STATEMENT_TIMEOUT_MS = 10_000;
+const IDLE_IN_TRANSACTION_MS = 30_000;
+const ACQUIRE_TIMEOUT_MS = 10_000;
+
+export type Bind = Record<string, unknown>;
+
+/** One process's connection pool, shared by all its services. */
+export interface Database {
+  readonly sequelize: Sequelize;
+  /**
+   * Runs one statement with named parameters (`$name`) and gives its rows.
+   *
+   * @throws ServiceUnavailable when the database cannot be reached; Sequelize's errors otherwise
+   */
+  query<Row extends object>(sql: string, bind?: Bind, transaction?: Transaction): Promise<Row[]>;
+  /**
+   * Runs `work` in one transaction (READ COMMITTED) and rolls back whole when it throws. A deadlock or
+   * serialization failure repeats it, so `work` must have no effect outside the database.
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  /** Runs model operations with the same translation of errors as {@link query}. */
+  guarded<T>(work: () => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+interface PostgresError {
+  name?: string;
+  original?: { code?: unknown; constraint?: unknown };
+}
+
+const codeOf = (error: unknown): string => String((error as PostgresError)?.original?.code ?? "");
+
+/** Name of the unique or check constraint or foreign key that refused a row, or undefined. */
+export function violatedConstraint(error: unknown): string | undefined {
+  const constraint = (error as PostgresError)?.original?.constraint;
+  return codeOf(error).startsWith("23") && typeof constraint === "string" ? constraint : undefined;
+}
+
+function translated(error: unknown): unknown {
+  const name = String((error as PostgresError)?.name ?? "");
+  const unreachable =
+    UNREACHABLE.test(codeOf(error)) ||
+    codeOf(error) === STATEMENT_TIMED_OUT ||
+    /^Sequelize(Host|Connection|AccessDenied|InvalidConnection)/.test(name) ||
+    // pg reports a connection that broke under a query without any code.
+    (error instanceof Error && /Connection terminated|connection is insecure/i.test(error.message));
+  return unreachable ? new ServiceUnavailable({ retryAfter: 1 }) : error;
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export interface PoolOptions {
+  /** Size of the pool. */
+  connections: number;
+  /** Longest a statement may take; 0 is no limit. */
+  statementTimeoutMs?: number;
+  /** Longest a transaction may wait for its next statement; 0 is no limit. */
+  idleInTransactionMs?: number;
+}
+
+/**
+ * Opens the pool; nothing is connected until the first statement.
+ *
+ * @param url `postgres://…`
+ */
+export function openDatabase(url: string, options: PoolOptions): Database {
+  const sequelize = new Sequelize(url, {
+    dialect: "postgres",
+    logging: false,
+    benchmark: false,
+    pool: { max: options.connections, min: 0, idle: 30_000, acquire: ACQUIRE_TIMEOUT_MS },
+    dialectOptions: {
+      application_name: "marquee",
+      statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: options.idleInTransactionMs ?? IDLE_IN_TRANSACTION_MS,
+      keepAlive: true,
+    },
+    define: { underscored: true, timestamps: false, freezeTableName: true },
+  });
+
+  const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw translated(error);
+    }
+  };
+
+  return {
+    sequelize,
+    guarded,
+    query: (sql, bind, transaction) =>
+      guarded(() =>
+        sequelize.query(sql, {
+          type: QueryTypes.SELECT,
+          ...(bind ? { bind } : {}),
+          ...(transaction ? { transaction } : {}),
+        }),
+      ),
+    async transaction(work) {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await guarded(() => sequelize.transaction(work));
+        } catch (error) {
+          if (attempt === TRANSACTION_ATTEMPTS || !LOST_AGAINST_ANOTHER.has(codeOf(error)))
+            throw error;
+          await pause(Math.random() * RETRY_BASE_MS * 2 ** attempt);
+        }
+      }
+    },
+    close: () => sequelize.close(),
+  };
+}

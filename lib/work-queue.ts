@@ -1,0 +1,53 @@
+import { ServiceUnavailable } from "./errors";
+
+/** Work that runs a few at a time, with a bounded number waiting. */
+export interface WorkQueue {
+  /**
+   * Runs `work` as soon as there is room, in order of arrival.
+   *
+   * @throws ServiceUnavailable at once when too many wait, with the seconds after which room is likely
+   */
+  run<T>(work: () => Promise<T>): Promise<T>;
+  /** How many run and wait now. */
+  readonly load: { running: number; waiting: number };
+}
+
+/** How fast the estimate of one piece's time follows new measurements. */
+const SMOOTHING = 0.2;
+
+/**
+ * @param limits.concurrency pieces that run at a time
+ * @param limits.waiting pieces that may wait; one more is refused
+ */
+export function createWorkQueue(limits: { concurrency: number; waiting: number }): WorkQueue {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  let typicalMs = 50;
+
+  const release = () => {
+    running--;
+    waiting.shift()?.();
+  };
+  return {
+    async run(work) {
+      if (running >= limits.concurrency) {
+        if (waiting.length >= limits.waiting) {
+          const backlogMs = (waiting.length * typicalMs) / limits.concurrency;
+          throw new ServiceUnavailable({ retryAfter: Math.max(1, Math.ceil(backlogMs / 1000)) });
+        }
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+      running++;
+      const startedAt = performance.now();
+      try {
+        return await work();
+      } finally {
+        typicalMs += SMOOTHING * (performance.now() - startedAt - typicalMs);
+        release();
+      }
+    },
+    get load() {
+      return { running, waiting: waiting.length };
+    },
+  };
+}

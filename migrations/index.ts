@@ -1,0 +1,15 @@
+import type { Step } from "../lib/steps";
+import { usersAndSessions } from "./0001-users-and-sessions";
+import { availableEvents } from "./0002-available-events";
+import { events } from "./0003-events";
+import { bookings } from "./0004-bookings";
+import { notifications } from "./0005-notifications";
+
+/** All migrations, oldest first. A migration that has been released does not change any more. */
+export const migrations: readonly Step[] = [
+  usersAndSessions,
+  availableEvents,
+  events,
+  bookings,
+  notifications,
+];

@@ -1,0 +1,8 @@
+import { brokerOptions } from "./lib/broker";
+import { loadConfig } from "./lib/config";
+
+/**
+ * Broker options from the environment, for Moleculer's own tools (`moleculer-runner --config`). The
+ * product's processes are started by main.ts, which uses the same options.
+ */
+export default brokerOptions(loadConfig(process.env));

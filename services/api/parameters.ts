@@ -1,0 +1,62 @@
+import { type ActionDefinition, pathParameters } from "../../lib/contract/define";
+import { type FieldError, ValidationFailed } from "../../lib/errors";
+
+/** Which parameters of an action come from where in a request. */
+export interface ParameterPlaces {
+  path: string[];
+  query: string[];
+  body: string[];
+  /** Parameter → header in lower case. */
+  headers: Readonly<Record<string, string>>;
+}
+
+/** Reads have their parameters in the query, all else in the body; path and headers apart. */
+export function parametersOf(action: ActionDefinition): ParameterPlaces {
+  const path = pathParameters(action);
+  const headers = action.rest?.headers ?? {};
+  const others = Object.keys(action.params).filter(
+    (name) => !path.includes(name) && !(name in headers),
+  );
+  const reads = action.rest?.method === "GET" || action.rest?.method === "DELETE";
+  return { path, headers, query: reads ? others : [], body: reads ? [] : others };
+}
+
+export interface RequestParts {
+  path: Record<string, unknown>;
+  query: Record<string, unknown>;
+  headers: Record<string, string | string[] | undefined>;
+  /** Undefined where the request had no body. */
+  body: unknown;
+}
+
+/**
+ * Puts an action's parameters together. Each is taken from its own place only, so that neither a query nor
+ * a body can pass for a path or a header; query parameters that nobody knows are ignored, body fields that
+ * nobody knows are left in for the validator to refuse.
+ *
+ * @throws ValidationFailed for a body that is no object, or that has a field which belongs elsewhere
+ */
+export function actionParameters(
+  places: ParameterPlaces,
+  parts: RequestParts,
+): Record<string, unknown> {
+  const { body } = parts;
+  if (body !== undefined && (typeof body !== "object" || body === null || Array.isArray(body))) {
+    throw new ValidationFailed({ errors: [{ field: "body", message: "must be an object" }] });
+  }
+  const misplaced: FieldError[] = [...places.path, ...Object.keys(places.headers)]
+    .filter((name) => body !== undefined && Object.hasOwn(body, name))
+    .map((name) => ({ field: name, message: "is not a known field" }));
+  if (misplaced.length) throw new ValidationFailed({ errors: misplaced });
+
+  const parameters: Record<string, unknown> = { ...body };
+  for (const name of places.query) {
+    if (Object.hasOwn(parts.query, name)) parameters[name] = parts.query[name];
+  }
+  for (const name of places.path) parameters[name] = parts.path[name];
+  for (const [name, header] of Object.entries(places.headers)) {
+    const value = parts.headers[header];
+    if (value !== undefined) parameters[name] = value;
+  }
+  return parameters;
+}

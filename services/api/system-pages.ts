@@ -1,0 +1,107 @@
+import { readFile } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { join } from "node:path";
+import { getAbsoluteFSPath } from "swagger-ui-dist";
+import { MethodNotAllowed, ServiceUnavailable } from "../../lib/errors";
+
+/** Answers a GET of one fixed path at the root. */
+type Page = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
+
+const HTML = "text/html; charset=utf-8";
+const SCRIPT = "text/javascript; charset=utf-8";
+
+const DOCS_PAGE = `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <title>Marquee API</title>
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <link rel="stylesheet" href="/docs/swagger-ui.css">
+    <link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
+  </head>
+  <body>
+    <div id="docs"></div>
+    <script src="/docs/swagger-ui-bundle.js"></script>
+    <script src="/docs/start.js"></script>
+  </body>
+</html>
+`;
+
+/** A file of its own and no inline script, so that the content security policy needs no exception. */
+const DOCS_SCRIPT = `SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#docs",
+  deepLinking: true,
+  persistAuthorization: true,
+  validatorUrl: null,
+});
+`;
+
+const VIEWER_FILES: Record<string, string> = {
+  "swagger-ui.css": "text/css; charset=utf-8",
+  "swagger-ui-bundle.js": SCRIPT,
+  "favicon-32x32.png": "image/png",
+};
+
+const send = (res: ServerResponse, type: string, body: string | Buffer, cache = "no-cache") => {
+  res.writeHead(200, { "Content-Type": type, "Cache-Control": cache });
+  res.end(body);
+};
+
+const sendJson = (res: ServerResponse, body: unknown, cache: string) =>
+  send(res, "application/json; charset=utf-8", JSON.stringify(body), cache);
+
+export interface SystemPages {
+  /**
+   * Answers what lies at the root beside the API; false where nothing does.
+   *
+   * @throws MethodNotAllowed
+   */
+  serve(req: IncomingMessage, res: ServerResponse, path: string): Promise<boolean>;
+}
+
+/**
+ * @param parts.openApi the API's description
+ * @param parts.notReady what is missing, or null; the words go to the log and not to the client
+ */
+export function systemPages(parts: {
+  openApi: unknown;
+  notReady: () => Promise<string | null>;
+  log: { debug(message: string): void };
+}): SystemPages {
+  const viewer = getAbsoluteFSPath();
+  const pages = new Map<string, Page>([
+    ["/health/live", async (_req, res) => sendJson(res, { status: "ok" }, "no-store")],
+    [
+      "/health/ready",
+      async (_req, res) => {
+        const missing = await parts.notReady();
+        if (missing !== null) {
+          parts.log.debug(`Not ready: ${missing}`);
+          throw new ServiceUnavailable({ retryAfter: 1 });
+        }
+        sendJson(res, { status: "ok" }, "no-store");
+      },
+    ],
+    ["/openapi.json", async (_req, res) => sendJson(res, parts.openApi, "no-cache")],
+    ["/docs", async (_req, res) => send(res, HTML, DOCS_PAGE)],
+    ["/docs/start.js", async (_req, res) => send(res, SCRIPT, DOCS_SCRIPT)],
+    ...Object.entries(VIEWER_FILES).map(([file, type]): [string, Page] => [
+      `/docs/${file}`,
+      async (_req, res) =>
+        send(res, type, await readFile(join(viewer, file)), "public, max-age=3600"),
+    ]),
+  ]);
+
+  return {
+    async serve(req, res, path) {
+      const page = pages.get(path.length > 1 ? path.replace(/\/$/, "") : path);
+      if (!page) return false;
+      if (req.method !== "GET" && req.method !== "HEAD") {
+        throw new MethodNotAllowed({ allow: ["GET", "HEAD"] });
+      }
+      await page(req, res);
+      return true;
+    },
+  };
+}

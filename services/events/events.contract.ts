@@ -1,0 +1,269 @@
+import { defineContract } from "../../lib/contract/define";
+import {
+  boolean,
+  described,
+  id,
+  instant,
+  integer,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../lib/contract/rules";
+import { defineError, PreconditionFailed } from "../../lib/errors";
+import { pageOf } from "../../lib/list";
+import {
+  capacity,
+  coordinates,
+  currency,
+  description,
+  type EventStatus,
+  eventChanges,
+  listOptions,
+  location,
+  newEvent,
+  price,
+  reason,
+  STATUSES,
+  searchOptions,
+  tags,
+  timeZone,
+  title,
+} from "./events.validations";
+
+export const EventNotFound = defineError(
+  "EVENT_NOT_FOUND",
+  404,
+  "Event not found",
+  () => "There is no such event.",
+);
+export const CapacityBelowSold = defineError<{ capacity: number; sold: number }>(
+  "CAPACITY_BELOW_SOLD",
+  409,
+  "Capacity below seats sold",
+  ({ capacity, sold }) =>
+    `${sold} seats are taken already; a capacity of ${capacity} is too small.`,
+);
+export const InvalidTransition = defineError<{ from: EventStatus; to: string }>(
+  "INVALID_TRANSITION",
+  409,
+  "Invalid transition",
+  ({ from, to }) => `An event that is ${from} cannot be ${to}.`,
+);
+
+const hostShape = object({ id: id(), name: text({ maxLength: 100 }) }, "Host");
+
+export const eventShape = object(
+  {
+    id: id(),
+    title,
+    description: nullable(description),
+    location: nullable(location),
+    coordinates: nullable(coordinates),
+    startDateTime: instant(),
+    endDateTime: instant(),
+    timeZone,
+    hostId: id(),
+    host: hostShape,
+    availableEventId: nullable(id()),
+    capacity,
+    numberOfAttendees: described(integer({ min: 0 }), "Confirmed and held seats."),
+    availableTickets: integer({ min: 0 }),
+    price,
+    currency: nullable(currency),
+    tags,
+    status: oneOf(STATUSES),
+    saleStartsAt: nullable(instant()),
+    saleEndsAt: nullable(instant()),
+    attachmentUrl: nullable(text({ maxLength: 2000 })),
+    version: described(integer({ min: 1 }), "Counts the host's changes, not bookings."),
+    createdAt: instant(),
+    updatedAt: instant(),
+  },
+  "Event",
+);
+
+/** What every announcement of an event carries. */
+const occurrence = {
+  /** Of this happening; who hears it twice knows it by this. */
+  id: id(),
+  schemaVersion: integer({ min: 1 }),
+  occurredAt: instant(),
+  eventId: id(),
+  version: integer({ min: 1 }),
+  hostId: id(),
+  title,
+  startDateTime: instant(),
+  endDateTime: instant(),
+  timeZone,
+  location: nullable(location),
+};
+
+const ifMatch = described(
+  optional(text({ maxLength: 1000, verbatim: true })),
+  "ETag of the event as it was read; only its version counts.",
+);
+const versionHeader = { ifMatch: "if-match" };
+const pathEvent = { id: id() };
+const missing = { id: EventNotFound };
+/** Who is asking; drafts show to their host and to administrators. */
+const viewer = { viewerId: optional(id()), viewerIsAdmin: withDefault(boolean(), false) };
+
+export const events = defineContract({
+  name: "events",
+  description: "Events: what hosts publish and people find.",
+  actions: {
+    $create: {
+      summary: "Create an event for a host",
+      params: {
+        hostId: id(),
+        status: withDefault(oneOf(["draft", "published"]), "published"),
+        ...newEvent,
+      },
+      result: eventShape,
+    },
+    $update: {
+      summary: "Change an event",
+      params: { ...pathEvent, ifMatch, ...eventChanges },
+      result: eventShape,
+      errors: [EventNotFound, PreconditionFailed, InvalidTransition, CapacityBelowSold],
+    },
+    $delete: {
+      summary: "Cancel an event's bookings and remove it",
+      params: { ...pathEvent, ifMatch },
+      result: null,
+      errors: [EventNotFound, PreconditionFailed],
+    },
+    $deleteOfHost: {
+      summary: "Cancel and remove all events of a host",
+      params: { hostId: id() },
+      result: null,
+    },
+    $find: {
+      summary: "Find an event, drafts included",
+      params: pathEvent,
+      result: eventShape,
+      errors: [EventNotFound],
+    },
+    $list: {
+      summary: "List events that a viewer may see",
+      params: { ...listOptions, ...viewer },
+      result: pageOf(eventShape),
+    },
+    create: {
+      summary: "Create an event",
+      params: { ...newEvent, status: withDefault(oneOf(["draft", "published"]), "published") },
+      result: eventShape,
+      access: { roles: ["host"] },
+      rest: { method: "POST", path: "/events", status: 201, location: "/events/:id" },
+    },
+    list: {
+      summary: "List events, by default those not yet over",
+      params: listOptions,
+      result: pageOf(eventShape),
+      access: "public",
+      rest: { method: "GET", path: "/events" },
+    },
+    search: {
+      summary: "Search events, best match first",
+      params: searchOptions,
+      result: pageOf(eventShape),
+      access: "public",
+      rest: { method: "GET", path: "/events/search" },
+    },
+    find: {
+      summary: "One event",
+      params: pathEvent,
+      result: eventShape,
+      access: "public",
+      rest: { method: "GET", path: "/events/:id", missing },
+      errors: [EventNotFound],
+    },
+    update: {
+      summary: "Change an event; its attendees are told",
+      params: { ...pathEvent, ifMatch, ...eventChanges },
+      needsChange: true,
+      result: eventShape,
+      access: { roles: ["host", "admin"] },
+      rest: {
+        method: "PATCH",
+        alsoMethod: "PUT",
+        path: "/events/:id",
+        missing,
+        headers: versionHeader,
+      },
+      errors: [EventNotFound, PreconditionFailed, InvalidTransition, CapacityBelowSold],
+    },
+    delete: {
+      summary: "Remove an event; its bookings are cancelled and their attendees told",
+      params: { ...pathEvent, ifMatch },
+      result: null,
+      access: { roles: ["host", "admin"] },
+      rest: { method: "DELETE", path: "/events/:id", missing, headers: versionHeader },
+      errors: [EventNotFound, PreconditionFailed],
+    },
+    publish: {
+      summary: "Publish a draft or end a postponement",
+      params: pathEvent,
+      result: eventShape,
+      access: { roles: ["host", "admin"] },
+      rest: { method: "POST", path: "/events/:id/publish", missing },
+      errors: [EventNotFound, InvalidTransition],
+    },
+    postpone: {
+      summary: "Postpone an event, to new times or until further notice",
+      params: {
+        ...pathEvent,
+        startDateTime: optional(instant()),
+        endDateTime: optional(instant()),
+        reason: optional(nullable(reason)),
+      },
+      result: eventShape,
+      access: { roles: ["host", "admin"] },
+      rest: { method: "POST", path: "/events/:id/postpone", missing },
+      errors: [EventNotFound, InvalidTransition],
+    },
+    cancel: {
+      summary: "Cancel an event and its bookings; attendees are told",
+      params: { ...pathEvent, reason: optional(nullable(reason)) },
+      result: eventShape,
+      access: { roles: ["host", "admin"] },
+      rest: { method: "POST", path: "/events/:id/cancel", missing },
+      errors: [EventNotFound, InvalidTransition],
+    },
+    calendar: {
+      summary: "The event as an iCalendar file",
+      params: pathEvent,
+      result: text({ maxLength: 1_000_000 }),
+      access: "public",
+      rest: {
+        method: "GET",
+        path: "/events/:id/calendar.ics",
+        missing,
+        contentType: "text/calendar; charset=utf-8",
+      },
+      errors: [EventNotFound],
+    },
+  },
+  events: {
+    "events.created": { summary: "An event was published", payload: object(occurrence) },
+    "events.updated": {
+      summary: "An event was changed, postponed or published again",
+      payload: object({
+        ...occurrence,
+        status: oneOf(STATUSES),
+        reason: nullable(reason),
+      }),
+    },
+    "events.cancelled": {
+      summary: "An event and its bookings were cancelled",
+      payload: object({ ...occurrence, reason: nullable(reason) }),
+    },
+    "events.deleted": {
+      summary: "An event was removed and its bookings cancelled",
+      payload: object(occurrence),
+    },
+  },
+});

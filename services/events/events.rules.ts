@@ -1,0 +1,129 @@
+import type { Caller } from "../../lib/contract/define";
+import type { ObjectOf, ValueOf } from "../../lib/contract/rules";
+import { type FieldError, Forbidden, PreconditionFailed, ValidationFailed } from "../../lib/errors";
+import {
+  CapacityBelowSold,
+  EventNotFound,
+  type eventShape,
+  InvalidTransition,
+} from "./events.contract";
+import type { EventStatus, eventChanges } from "./events.validations";
+
+export type Event = ValueOf<typeof eventShape>;
+export type EventChanges = ObjectOf<typeof eventChanges>;
+
+/** What times, sale and price of an event say together; a change is checked with what it leaves alone. */
+type Schedule = Pick<
+  Event,
+  "startDateTime" | "endDateTime" | "saleStartsAt" | "saleEndsAt" | "price" | "currency"
+>;
+
+type Guard = (event: Event, now: Date) => boolean;
+const notOver: Guard = (event, now) => new Date(event.endDateTime) > now;
+/** A cancellation that broke off before all bookings were cancelled can be taken up again. */
+const unfinished: Guard = (event) => event.numberOfAttendees > 0;
+const always: Guard = () => true;
+
+export type Transition = "published" | "postponed" | "cancelled";
+
+interface Step {
+  from: EventStatus;
+  to: Transition;
+  guard: Guard;
+}
+
+/** The lifecycle of an event. `completed` comes by itself: see {@link statusAt}. */
+export const LIFECYCLE: readonly Step[] = [
+  { from: "draft", to: "published", guard: notOver },
+  { from: "draft", to: "cancelled", guard: always },
+  { from: "published", to: "postponed", guard: always },
+  { from: "published", to: "cancelled", guard: always },
+  { from: "postponed", to: "published", guard: notOver },
+  { from: "postponed", to: "cancelled", guard: always },
+  { from: "cancelled", to: "cancelled", guard: unfinished },
+];
+
+/** @throws InvalidTransition when the lifecycle has no such step now */
+export function checkTransition(event: Event, to: Transition, now: Date): void {
+  const step = LIFECYCLE.find(
+    (candidate) => candidate.from === event.status && candidate.to === to,
+  );
+  if (!step?.guard(event, now)) throw new InvalidTransition({ from: event.status, to });
+}
+
+/** The status that an event has at a moment: a published one is completed once it is over. */
+export function statusAt(stored: EventStatus, endDateTime: Date, now: Date): EventStatus {
+  return stored === "published" && endDateTime <= now ? "completed" : stored;
+}
+
+/**
+ * Checks what belongs together in times, sale window and price.
+ *
+ * @param before the event as it is, when it is a change: a start that stays may lie in the past
+ * @throws ValidationFailed with every field at fault
+ */
+export function checkSchedule(after: Schedule, now: Date, before?: Schedule): void {
+  const errors: FieldError[] = [];
+  const add = (field: string, message: string) => errors.push({ field, message });
+  if (after.startDateTime !== before?.startDateTime && new Date(after.startDateTime) < now) {
+    add("startDateTime", "lies in the past");
+  }
+  if (after.endDateTime <= after.startDateTime) add("endDateTime", "must come after startDateTime");
+  if (after.saleStartsAt && after.saleStartsAt >= after.endDateTime) {
+    add("saleStartsAt", "must come before endDateTime");
+  }
+  if (after.saleStartsAt && after.saleEndsAt && after.saleEndsAt <= after.saleStartsAt) {
+    add("saleEndsAt", "must come after saleStartsAt");
+  }
+  if (after.price > 0 && after.currency === null)
+    add("currency", "is required with a price above 0");
+  if (errors.length) throw new ValidationFailed({ errors });
+}
+
+/** @throws ValidationFailed for a change that contradicts itself, whatever the event is */
+export function checkChanges(changes: EventChanges): void {
+  const { startDateTime, endDateTime } = changes;
+  if (startDateTime !== undefined && endDateTime !== undefined && endDateTime <= startDateTime) {
+    throw new ValidationFailed({
+      errors: [{ field: "endDateTime", message: "must come after startDateTime" }],
+    });
+  }
+}
+
+/** An entity tag of an event begins with its version: `"3-…"`, weak or strong. */
+const TAG_VERSION = /^(?:W\/)?"(\d{1,9})-[^"]*"$/;
+
+/**
+ * Compares the version of an `If-Match` header alone, so that bookings never lock a host out.
+ *
+ * @throws PreconditionFailed when none of its tags is of this version
+ */
+export function checkVersion(ifMatch: string | undefined, version: number): void {
+  if (ifMatch === undefined || ifMatch.trim() === "*") return;
+  const matches = ifMatch
+    .split(",")
+    .some((tag) => Number(TAG_VERSION.exec(tag.trim())?.[1]) === version);
+  if (!matches) throw new PreconditionFailed({ version });
+}
+
+/** @throws InvalidTransition for an event whose time is over: it is history */
+export function checkChangeable({ status }: Event): void {
+  if (status === "cancelled" || status === "completed") {
+    throw new InvalidTransition({ from: status, to: "changed" });
+  }
+}
+
+/** @throws CapacityBelowSold */
+export function checkCapacity(capacity: number, sold: number): void {
+  if (capacity < sold) throw new CapacityBelowSold({ capacity, sold });
+}
+
+/** Whether this person may see the event: drafts are for their host and administrators. */
+export const isVisibleTo = (event: Event, viewer: Caller | null): boolean =>
+  event.status !== "draft" || viewer?.id === event.hostId || viewer?.role === "admin";
+
+/** @throws EventNotFound for a draft of somebody else, Forbidden for another host's event */
+export function checkManages(event: Event, caller: Caller): void {
+  if (!isVisibleTo(event, caller)) throw new EventNotFound({});
+  if (caller.role !== "admin" && event.hostId !== caller.id) throw new Forbidden({});
+}

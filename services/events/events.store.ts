@@ -1,0 +1,247 @@
+import { type Database, type Transaction, violatedConstraint } from "../../lib/database";
+import { ValidationFailed } from "../../lib/errors";
+import { newId } from "../../lib/ids";
+import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
+import { EventNotFound } from "./events.contract";
+import { conditionsOf, type EventFilters } from "./events.filters";
+import { defineEvent } from "./events.model";
+import { type Event, type EventChanges, statusAt } from "./events.rules";
+import type { EventStatus } from "./events.validations";
+
+interface EventRow {
+  id: string;
+  title: string;
+  description: string | null;
+  location: string | null;
+  latitude: number | null;
+  longitude: number | null;
+  startDateTime: Date;
+  endDateTime: Date;
+  timeZone: string;
+  hostId: string;
+  hostName: string;
+  availableEventId: string | null;
+  capacity: number;
+  numberOfAttendees: number;
+  price: number;
+  currency: string | null;
+  tags: string[];
+  status: EventStatus;
+  saleStartsAt: Date | null;
+  saleEndsAt: Date | null;
+  attachmentUrl: string | null;
+  version: number;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+const COLUMNS = `e.id, e.title, e.description, e.location, e.latitude, e.longitude,
+  e.start_date_time AS "startDateTime", e.end_date_time AS "endDateTime", e.time_zone AS "timeZone",
+  e.host_id AS "hostId", h.name AS "hostName", e.available_event_id AS "availableEventId", e.capacity,
+  e.number_of_attendees AS "numberOfAttendees", e.price, e.currency, e.tags, e.status,
+  e.sale_starts_at AS "saleStartsAt", e.sale_ends_at AS "saleEndsAt",
+  e.attachment_url AS "attachmentUrl", e.version, e.created_at AS "createdAt", e.updated_at AS "updatedAt"`;
+
+// The host's name is read from the neighbour's table: a list asks for a hundred of them at once.
+const TABLES = `events e JOIN users h ON h.id = e.host_id
+  LEFT JOIN available_events a ON a.id = e.available_event_id`;
+
+const toEvent = (row: EventRow, now: Date): Event => ({
+  id: row.id,
+  title: row.title,
+  description: row.description,
+  location: row.location,
+  coordinates:
+    row.latitude === null || row.longitude === null
+      ? null
+      : { lat: row.latitude, lng: row.longitude },
+  startDateTime: row.startDateTime.toISOString(),
+  endDateTime: row.endDateTime.toISOString(),
+  timeZone: row.timeZone,
+  hostId: row.hostId,
+  host: { id: row.hostId, name: row.hostName },
+  availableEventId: row.availableEventId,
+  capacity: row.capacity,
+  numberOfAttendees: row.numberOfAttendees,
+  availableTickets: row.capacity - row.numberOfAttendees,
+  price: row.price,
+  currency: row.currency,
+  tags: row.tags,
+  status: statusAt(row.status, row.endDateTime, now),
+  saleStartsAt: row.saleStartsAt?.toISOString() ?? null,
+  saleEndsAt: row.saleEndsAt?.toISOString() ?? null,
+  attachmentUrl: row.attachmentUrl,
+  version: row.version,
+  createdAt: row.createdAt.toISOString(),
+  updatedAt: row.updatedAt.toISOString(),
+});
+
+/** Fields of the API as columns of the table. */
+function toColumns({ coordinates, ...fields }: EventChanges): Record<string, unknown> {
+  if (coordinates === undefined) return fields;
+  return { ...fields, latitude: coordinates?.lat ?? null, longitude: coordinates?.lng ?? null };
+}
+
+const startsAt = { sql: "e.start_date_time", kind: "instant" } as const;
+const SORTS: ListSource["sorts"] = {
+  startDateTime: startsAt,
+  date: startsAt,
+  createdAt: { sql: "e.created_at", kind: "instant" },
+  title: { sql: "lower(e.title)", kind: "text" },
+  price: { sql: "e.price", kind: "integer" },
+};
+
+/** The catalogue is a neighbour's; that an entry is gone shows as a foreign key that refuses. */
+function withCatalogueFault(error: unknown): unknown {
+  return violatedConstraint(error) === "events_available_event_id_fkey"
+    ? new ValidationFailed({
+        errors: [{ field: "availableEventId", message: "is not in the catalogue" }],
+      })
+    : error;
+}
+
+export type NewEvent = EventChanges &
+  Pick<
+    Event,
+    "title" | "startDateTime" | "endDateTime" | "capacity" | "timeZone" | "price" | "tags"
+  > & {
+    hostId: string;
+    status: "draft" | "published";
+  };
+
+export function eventsStore(database: Database) {
+  const events = defineEvent(database.sequelize);
+
+  const read = async (id: string, now: Date, transaction?: Transaction): Promise<Event> => {
+    // FOR UPDATE OF e: the event's row is the first lock of every transaction that changes an event or its
+    // seats; all who change it queue here, and what is read is what will be changed.
+    const [row] = await database.query<EventRow>(
+      `SELECT ${COLUMNS} FROM ${TABLES} WHERE e.id = $id AND e.deleted_at IS NULL
+       ${transaction ? "FOR UPDATE OF e" : ""}`,
+      { id },
+      transaction,
+    );
+    if (!row) throw new EventNotFound({});
+    return toEvent(row, now);
+  };
+
+  return {
+    /** @throws ValidationFailed for an entry that the catalogue lacks */
+    async create(event: NewEvent, now: Date): Promise<Event> {
+      const id = newId();
+      const row = { id, ...toColumns(event), createdAt: now, updatedAt: now };
+      try {
+        await database.guarded(() => events.create(row));
+      } catch (error) {
+        throw withCatalogueFault(error);
+      }
+      return read(id, now);
+    },
+
+    /** @throws EventNotFound */
+    find: (id: string, now: Date): Promise<Event> => read(id, now),
+
+    /**
+     * Changes an event under its row's lock. `decide` sees it as it is and gives the columns to set, or
+     * null to leave it as it is; what it throws leaves everything as it was.
+     *
+     * @throws EventNotFound, ValidationFailed for an entry that the catalogue lacks
+     */
+    async change(
+      id: string,
+      now: Date,
+      decide: (event: Event) => (EventChanges & { status?: EventStatus }) | null,
+    ): Promise<{ before: Event; after: Event }> {
+      try {
+        return await database.transaction(async (transaction) => {
+          const before = await read(id, now, transaction);
+          const changes = decide(before);
+          if (changes === null) return { before, after: before };
+          await events.update(
+            { ...toColumns(changes), version: before.version + 1, updatedAt: now },
+            { where: { id }, transaction },
+          );
+          return { before, after: await read(id, now, transaction) };
+        });
+      } catch (error) {
+        throw withCatalogueFault(error);
+      }
+    },
+
+    /** Takes an event away: the row goes where no booking hangs on it, else it stays for their owners. */
+    async remove(id: string, now: Date): Promise<void> {
+      await database.query(
+        "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL",
+        {
+          id,
+          now,
+        },
+      );
+      try {
+        await database.query("DELETE FROM events WHERE id = $id", { id });
+      } catch (error) {
+        if (violatedConstraint(error) === undefined) throw error;
+      }
+    },
+
+    /** Ids of a host's events that are not deleted, a chunk at a time. */
+    async idsOfHost(hostId: string): Promise<string[]> {
+      const rows = await database.query<{ id: string }>(
+        "SELECT id FROM events WHERE host_id = $hostId AND deleted_at IS NULL ORDER BY id LIMIT 500",
+        { hostId },
+      );
+      return rows.map(({ id }) => id);
+    },
+
+    async list(request: ListRequest & EventFilters, now: Date) {
+      const { where, bind } = conditionsOf(request, now);
+      const { rows, pagination } = await fetchPage<EventRow>(
+        database,
+        {
+          select: COLUMNS,
+          from: TABLES,
+          where,
+          bind,
+          id: "e.id",
+          sorts: SORTS,
+          defaultSort: "startDateTime",
+          defaultOrder: "asc",
+        },
+        request,
+      );
+      return { data: rows.map((row) => toEvent(row, now)), pagination };
+    },
+
+    /**
+     * Best match first: by the weight of the words found (title, then tags, place, description). The rank
+     * becomes a whole number, so that a cursor can name it exactly.
+     */
+    async search(request: ListRequest & EventFilters, now: Date) {
+      if (!request.q) {
+        const { sort: _relevance, ...byDate } = request;
+        return this.list(byDate, now);
+      }
+      const { where, bind } = conditionsOf(request, now);
+      const { rows, pagination } = await fetchPage<EventRow>(
+        database,
+        {
+          select: COLUMNS,
+          from: TABLES,
+          where,
+          bind,
+          id: "e.id",
+          sorts: {
+            relevance: {
+              sql: "(ts_rank(e.search, search_query($q)) * 1000000)::bigint",
+              kind: "integer",
+            },
+          },
+          defaultSort: "relevance",
+          defaultOrder: "desc",
+        },
+        request,
+      );
+      return { data: rows.map((row) => toEvent(row, now)), pagination };
+    },
+  };
+}

@@ -1,0 +1,104 @@
+import { defineContract } from "../../lib/contract/define";
+import {
+  boolean,
+  described,
+  id,
+  instant,
+  integer,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  queryBoolean,
+  text,
+} from "../../lib/contract/rules";
+import { defineError } from "../../lib/errors";
+import { listParams, pageOf } from "../../lib/list";
+import { TYPES } from "./notifications.rules";
+
+export const NotificationNotFound = defineError(
+  "NOTIFICATION_NOT_FOUND",
+  404,
+  "Notification not found",
+  () => "There is no such notification.",
+);
+
+const notificationShape = object(
+  {
+    id: id(),
+    type: oneOf(TYPES),
+    title: text({ maxLength: 500 }),
+    body: text({ maxLength: 5000 }),
+    data: described(
+      object({
+        eventId: nullable(id()),
+        bookingId: nullable(id()),
+        reason: nullable(text({ maxLength: 500 })),
+      }),
+      "What it is about, for a program.",
+    ),
+    eventId: nullable(id()),
+    isRead: boolean(),
+    createdAt: instant(),
+  },
+  "Notification",
+);
+
+const missing = { id: NotificationNotFound };
+
+export const notifications = defineContract({
+  name: "notifications",
+  description: "What people are told about.",
+  actions: {
+    $deleteOfUser: {
+      summary: "Forget everything that a user was told",
+      params: { userId: id() },
+      result: null,
+    },
+    list: {
+      summary: "Own notifications, newest first",
+      params: {
+        ...listParams(["createdAt", "date"]),
+        unread: described(
+          optional(queryBoolean()),
+          "true: unread ones only; false: read ones only.",
+        ),
+        type: optional(oneOf(TYPES)),
+      },
+      result: pageOf(notificationShape),
+      access: "signedIn",
+      rest: { method: "GET", path: "/notifications" },
+    },
+    count: {
+      summary: "How many are unread",
+      params: {},
+      result: object({ count: integer({ min: 0 }) }),
+      access: "signedIn",
+      rest: { method: "GET", path: "/notifications/count" },
+    },
+    find: {
+      summary: "One notification",
+      params: { id: id() },
+      result: notificationShape,
+      access: "signedIn",
+      rest: { method: "GET", path: "/notifications/:id", missing },
+      errors: [NotificationNotFound],
+    },
+    markRead: {
+      summary: "Mark one as read",
+      params: { id: id() },
+      result: notificationShape,
+      access: "signedIn",
+      rest: { method: "POST", path: "/notifications/mark-read/:id", missing },
+      errors: [NotificationNotFound],
+    },
+    markAllRead: {
+      summary: "Mark all as read",
+      params: {},
+      result: object({ updated: integer({ min: 0 }) }),
+      access: "signedIn",
+      rest: { method: "POST", path: "/notifications/mark-all-read" },
+    },
+  },
+  events: {},
+});

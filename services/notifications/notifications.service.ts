@@ -1,0 +1,91 @@
+/**
+ * notifications: what people are told. Owns the table notifications.
+ *
+ * Invariants: of one occurrence a person is told once, however often it is announced; nobody reads
+ * another's; whoever was erased is told nothing. Announcements are not durable yet: what is announced while
+ * no node runs this service is not told.
+ */
+import type { ServiceSchema } from "moleculer";
+import type { Call } from "../../lib/contract/define";
+import type { Kernel } from "../../lib/kernel";
+import { type Contracts, implement } from "../contracts";
+import { notifications } from "./notifications.contract";
+import * as rules from "./notifications.rules";
+import { notificationsStore } from "./notifications.store";
+
+/** People told with one statement. */
+const CHUNK = 500;
+
+export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
+  const store = notificationsStore(database);
+
+  /** Tells everybody with a booking of an event, a chunk at a time. */
+  const tellAttendees = async (
+    call: Call<Contracts>,
+    { eventId, occurrenceId }: { eventId: string; occurrenceId: string },
+    booked: "active" | "event_cancelled" | "event_deleted",
+    notice: rules.Notice,
+  ) => {
+    let after: string | undefined;
+    do {
+      const page = { eventId, booked, limit: CHUNK, ...(after ? { after } : {}) };
+      const { userIds } = await call("bookings.$attendees", page);
+      if (userIds.length) await store.add(userIds, occurrenceId, notice, clock.now());
+      after = userIds.length === CHUNK ? userIds.at(-1) : undefined;
+    } while (after);
+  };
+
+  return implement(notifications, {
+    actions: {
+      $deleteOfUser: ({ params }) => store.removeOfUser(params.userId),
+      list: ({ params }, caller) => store.list(caller.id, params),
+      async count(_ctx, caller) {
+        return { count: await store.countUnread(caller.id) };
+      },
+      find: ({ params }, caller) => store.find(params.id, caller.id),
+      markRead: ({ params }, caller) => store.markRead(params.id, caller.id),
+      async markAllRead(_ctx, caller) {
+        return { updated: await store.markAllRead(caller.id) };
+      },
+    },
+
+    events: {
+      "bookings.confirmed": ({ params }) =>
+        store.add([params.userId], params.id, rules.bookingConfirmed(params), clock.now()),
+
+      async "bookings.cancelled"({ params }) {
+        // Whoever loses a seat with the event is told by the event; whoever was erased is told nothing.
+        if (params.reason !== "attendee" && params.reason !== "admin") return;
+        await store.add([params.userId], params.id, rules.bookingCancelled(params), clock.now());
+      },
+
+      async "events.created"({ params, log }) {
+        log.debug(`Event ${params.eventId} was published; nobody can follow its host yet`);
+      },
+
+      "events.updated": ({ params, call }) =>
+        tellAttendees(
+          call,
+          { eventId: params.eventId, occurrenceId: params.id },
+          "active",
+          rules.eventUpdated(params),
+        ),
+
+      "events.cancelled": ({ params, call }) =>
+        tellAttendees(
+          call,
+          { eventId: params.eventId, occurrenceId: params.id },
+          "event_cancelled",
+          rules.eventCancelled(params),
+        ),
+
+      "events.deleted": ({ params, call }) =>
+        tellAttendees(
+          call,
+          { eventId: params.eventId, occurrenceId: params.id },
+          "event_deleted",
+          rules.eventCancelled(params),
+        ),
+    },
+  });
+}

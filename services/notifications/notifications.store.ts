@@ -1,0 +1,132 @@
+import type { Database } from "../../lib/database";
+import { newId } from "../../lib/ids";
+import { fetchPage, type ListRequest } from "../../lib/list";
+import { NotificationNotFound } from "./notifications.contract";
+import type { Notice, NotificationType } from "./notifications.rules";
+
+interface NotificationRow {
+  id: string;
+  type: NotificationType;
+  title: string;
+  body: string;
+  data: Notice["data"];
+  eventId: string | null;
+  isRead: boolean;
+  createdAt: Date;
+}
+
+const COLUMNS = `n.id, n.type, n.title, n.body, n.data, n.event_id AS "eventId", n.is_read AS "isRead",
+  n.created_at AS "createdAt"`;
+
+const toNotification = ({
+  id,
+  type,
+  title,
+  body,
+  data,
+  eventId,
+  isRead,
+  createdAt,
+}: NotificationRow) => ({
+  id,
+  type,
+  title,
+  body,
+  data,
+  eventId,
+  isRead,
+  createdAt: createdAt.toISOString(),
+});
+
+export function notificationsStore(database: Database) {
+  return {
+    /**
+     * Stores one notice for each of these people. Told again of the same occurrence, a person keeps the one
+     * they have; whoever was erased gets nothing.
+     */
+    async add(userIds: string[], occurrenceId: string, notice: Notice, now: Date): Promise<void> {
+      await database.query(
+        `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, data, event_id, created_at)
+         SELECT made.id, u.id, $occurrenceId::uuid, $type, $title, $body, $data::jsonb, $eventId::uuid, $now
+           FROM unnest($ids::uuid[], $userIds::uuid[]) AS made (id, user_id)
+           JOIN users u ON u.id = made.user_id AND u.deleted_at IS NULL
+         ON CONFLICT (user_id, occurrence_id) DO NOTHING`,
+        {
+          ...notice,
+          data: JSON.stringify(notice.data),
+          ids: userIds.map(() => newId()),
+          userIds,
+          occurrenceId,
+          now,
+        },
+      );
+    },
+
+    async list(
+      userId: string,
+      { unread, type, ...request }: ListRequest & { unread?: boolean; type?: NotificationType },
+    ) {
+      const where = ["n.user_id = $userId"];
+      if (unread !== undefined) where.push(unread ? "NOT n.is_read" : "n.is_read");
+      if (type !== undefined) where.push("n.type = $type");
+      const created = { sql: "n.created_at", kind: "instant" } as const;
+      const { rows, pagination } = await fetchPage<NotificationRow>(
+        database,
+        {
+          select: COLUMNS,
+          from: "notifications n",
+          where,
+          bind: { userId, ...(type === undefined ? {} : { type }) },
+          id: "n.id",
+          sorts: { createdAt: created, date: created },
+          defaultSort: "createdAt",
+          defaultOrder: "desc",
+        },
+        request,
+      );
+      return { data: rows.map(toNotification), pagination };
+    },
+
+    async countUnread(userId: string): Promise<number> {
+      const [row] = await database.query<{ count: number }>(
+        "SELECT count(*)::int AS count FROM notifications WHERE user_id = $userId AND NOT is_read",
+        { userId },
+      );
+      return row?.count ?? 0;
+    },
+
+    /** @throws NotificationNotFound, also for somebody else's */
+    async find(id: string, userId: string) {
+      const [row] = await database.query<NotificationRow>(
+        `SELECT ${COLUMNS} FROM notifications n WHERE n.id = $id AND n.user_id = $userId`,
+        { id, userId },
+      );
+      if (!row) throw new NotificationNotFound({});
+      return toNotification(row);
+    },
+
+    /** @throws NotificationNotFound, also for somebody else's */
+    async markRead(id: string, userId: string) {
+      const [row] = await database.query<NotificationRow>(
+        `UPDATE notifications n SET is_read = true WHERE n.id = $id AND n.user_id = $userId RETURNING ${COLUMNS}`,
+        { id, userId },
+      );
+      if (!row) throw new NotificationNotFound({});
+      return toNotification(row);
+    },
+
+    /** Gives how many were unread. */
+    async markAllRead(userId: string): Promise<number> {
+      const [row] = await database.query<{ count: number }>(
+        `WITH read AS (UPDATE notifications SET is_read = true WHERE user_id = $userId AND NOT is_read RETURNING 1)
+         SELECT count(*)::int AS count FROM read`,
+        { userId },
+      );
+      return row?.count ?? 0;
+    },
+
+    async removeOfUser(userId: string): Promise<void> {
+      await database.query("DELETE FROM notifications WHERE user_id = $userId", { userId });
+    },
+  };
+}

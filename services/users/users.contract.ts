@@ -1,0 +1,178 @@
+import { defineContract, ROLES } from "../../lib/contract/define";
+import {
+  boolean,
+  described,
+  id,
+  instant,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  text,
+} from "../../lib/contract/rules";
+import { defineError } from "../../lib/errors";
+import { listParams, pageOf } from "../../lib/list";
+import { email, name, passwordHash, pathUserId, phone, role, username } from "./users.validations";
+
+export const UserNotFound = defineError(
+  "USER_NOT_FOUND",
+  404,
+  "User not found",
+  () => "There is no such user.",
+);
+export const EmailTaken = defineError(
+  "EMAIL_TAKEN",
+  409,
+  "Email taken",
+  () => "Another account has this email address.",
+);
+export const UsernameTaken = defineError(
+  "USERNAME_TAKEN",
+  409,
+  "Username taken",
+  () => "Another account has this username.",
+);
+
+export const userShape = object(
+  {
+    id: id(),
+    name,
+    username: nullable(text({ maxLength: 50 })),
+    email: text({ maxLength: 254, format: "email" }),
+    phone: nullable(phone),
+    role,
+    emailVerified: boolean(),
+    createdAt: instant(),
+    updatedAt: instant(),
+  },
+  "User",
+);
+
+export const publicUserShape = object(
+  { id: id(), name, username: nullable(text({ maxLength: 50 })), role },
+  "PublicUser",
+);
+
+/** Own and administrators' answers have all fields, others' the public ones. */
+const userView = object(
+  {
+    ...publicUserShape.props,
+    email: optional(userShape.props.email),
+    phone: optional(userShape.props.phone),
+    emailVerified: optional(userShape.props.emailVerified),
+    createdAt: optional(userShape.props.createdAt),
+    updatedAt: optional(userShape.props.updatedAt),
+  },
+  "UserView",
+);
+
+const listOptions = {
+  ...listParams(["createdAt", "name", "date"]),
+  role: optional(oneOf(ROLES)),
+  q: described(optional(text({ maxLength: 100 })), "Part of the name or username."),
+};
+
+const changes = {
+  name: optional(name),
+  email: optional(email),
+  username: optional(nullable(username)),
+  phone: optional(nullable(phone)),
+  role: described(optional(oneOf(ROLES)), "Administrators only."),
+};
+
+export const users = defineContract({
+  name: "users",
+  description: "People: hosts, attendees, administrators.",
+  actions: {
+    $create: {
+      summary: "Create a user",
+      params: { name, email, username: optional(nullable(username)), role, passwordHash },
+      result: userShape,
+      errors: [EmailTaken, UsernameTaken],
+    },
+    $update: {
+      summary: "Change a user's fields",
+      params: { id: id(), ...changes },
+      result: userShape,
+      errors: [UserNotFound, EmailTaken, UsernameTaken],
+    },
+    $delete: {
+      summary:
+        "Erase a user: cancel what they host and have booked, end their sessions, forget who they were",
+      params: { id: id() },
+      result: null,
+      errors: [UserNotFound],
+    },
+    $find: {
+      summary: "Find a user by id",
+      params: { id: id() },
+      result: userShape,
+      errors: [UserNotFound],
+    },
+    $list: {
+      summary: "List users",
+      params: { ...listOptions, rolesShown: optional(oneOf(["hosts", "all"])) },
+      result: pageOf(userShape),
+    },
+    $findCredentials: {
+      summary: "Find who signs in by an email address or username, with the password's hash",
+      params: { usernameOrEmail: text({ minLength: 1, maxLength: 254 }) },
+      result: nullable(object({ id: id(), passwordHash: text({ maxLength: 100 }) })),
+    },
+    $findPasswordHash: {
+      summary: "The hash of a user's password",
+      params: { id: id() },
+      result: object({ passwordHash: text({ maxLength: 100 }) }),
+      errors: [UserNotFound],
+    },
+    $setPasswordHash: {
+      summary: "Set the hash of a user's password, if it is still the one the caller knows",
+      params: { id: id(), from: passwordHash, to: passwordHash },
+      result: object({ changed: boolean() }),
+    },
+    $ensureAdmin: {
+      summary: "Create the first administrator unless an account with this address exists",
+      params: { email, passwordHash },
+      result: object({ outcome: oneOf(["created", "present", "address_of_another"]) }),
+    },
+    list: {
+      summary: "List hosts; an administrator sees everybody",
+      params: listOptions,
+      result: pageOf(userView),
+      access: "signedIn",
+      rest: { method: "GET", path: "/users" },
+    },
+    find: {
+      summary: "One user; «me» is the caller",
+      params: { id: pathUserId },
+      result: userView,
+      access: "signedIn",
+      rest: { method: "GET", path: "/users/:id", missing: { id: UserNotFound } },
+      errors: [UserNotFound],
+    },
+    update: {
+      summary: "Change one's own account",
+      params: { id: pathUserId, ...changes },
+      needsChange: true,
+      result: userShape,
+      access: "signedIn",
+      rest: {
+        method: "PATCH",
+        alsoMethod: "PUT",
+        path: "/users/:id",
+        missing: { id: UserNotFound },
+      },
+      errors: [UserNotFound, EmailTaken, UsernameTaken],
+    },
+    delete: {
+      summary:
+        "Delete an account: hosted events and bookings are cancelled, personal data is erased",
+      params: { id: pathUserId },
+      result: null,
+      access: "signedIn",
+      rest: { method: "DELETE", path: "/users/:id", missing: { id: UserNotFound } },
+      errors: [UserNotFound],
+    },
+  },
+  events: {},
+});

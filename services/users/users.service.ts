@@ -1,0 +1,96 @@
+/**
+ * users: people. Owns the table users.
+ *
+ * Invariants: email addresses and usernames are unique without case; nobody gives themselves a role; an
+ * erased user leaves no personal data, no session, no active booking and no event behind.
+ */
+import type { ServiceSchema } from "moleculer";
+import { isError } from "../../lib/errors";
+import type { Kernel } from "../../lib/kernel";
+import { implement } from "../contracts";
+import { EmailTaken, users } from "./users.contract";
+import { checkChanges, checkMayChange, namedUser, viewFor } from "./users.rules";
+import { usersStore } from "./users.store";
+
+export default function usersService({ clock, database }: Kernel): ServiceSchema {
+  const store = usersStore(database);
+
+  return implement(users, {
+    actions: {
+      $create: ({ params }) => store.create(params, clock.now()),
+
+      async $update({ params: { id, ...changes }, call }) {
+        const { user, roleChanged } = await store.update(id, changes, clock.now());
+        // Access tokens carry the role; with the old one nobody shall go on.
+        if (roleChanged) await call("auth.$endSessions", { userId: id, reason: "role_changed" });
+        return user;
+      },
+
+      async $delete({ params: { id }, call }) {
+        await store.find(id);
+        // Tokens first, so that nothing new comes while the old is cleared away; the row last, so that a
+        // run that broke off can be repeated.
+        await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
+        await call("events.$deleteOfHost", { hostId: id });
+        await call("bookings.$delete", { userId: id, reason: "user_deleted" });
+        await call("notifications.$deleteOfUser", { userId: id });
+        await store.erase(id, clock.now());
+      },
+
+      $find: ({ params }) => store.find(params.id),
+
+      $list: ({ params: { rolesShown, ...request } }) =>
+        store.list({ ...request, ...(rolesShown === "hosts" ? { roles: ["host"] } : {}) }),
+
+      $findCredentials: ({ params }) => store.findCredentials(params.usernameOrEmail),
+
+      async $findPasswordHash({ params }) {
+        return { passwordHash: await store.findPasswordHash(params.id) };
+      },
+
+      async $setPasswordHash({ params: { id, from, to } }) {
+        return { changed: await store.setPasswordHash(id, from, to, clock.now()) };
+      },
+
+      async $ensureAdmin({ params }) {
+        try {
+          if ((await store.roleOf(params.email)) === undefined) {
+            await store.create({ ...params, name: "Administrator", role: "admin" }, clock.now());
+            return { outcome: "created" as const };
+          }
+        } catch (error) {
+          // Another node was faster.
+          if (!isError(error, EmailTaken)) throw error;
+        }
+        const role = await store.roleOf(params.email);
+        return {
+          outcome: role === "admin" ? ("present" as const) : ("address_of_another" as const),
+        };
+      },
+
+      async list({ params, call }, caller) {
+        const rolesShown = caller.role === "admin" ? "all" : "hosts";
+        const page = await call("users.$list", { ...params, rolesShown });
+        return { ...page, data: page.data.map((user) => viewFor(user, caller)) };
+      },
+
+      async find({ params, call }, caller) {
+        const user = await call("users.$find", { id: namedUser(params.id, caller) });
+        return viewFor(user, caller);
+      },
+
+      async update({ params: { id, ...changes }, call }, caller) {
+        checkChanges(changes, caller);
+        const user = await call("users.$find", { id: namedUser(id, caller) });
+        checkMayChange(user.id, caller);
+        return call("users.$update", { id: user.id, ...changes });
+      },
+
+      async delete({ params, call }, caller) {
+        const user = await call("users.$find", { id: namedUser(params.id, caller) });
+        checkMayChange(user.id, caller);
+        await call("users.$delete", { id: user.id });
+      },
+    },
+  });
+}

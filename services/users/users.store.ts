@@ -1,0 +1,213 @@
+import type { Model } from "sequelize";
+import type { Role } from "../../lib/contract/define";
+import type { ValueOf } from "../../lib/contract/rules";
+import { type Database, violatedConstraint } from "../../lib/database";
+import { newId } from "../../lib/ids";
+import { fetchPage, type ListRequest } from "../../lib/list";
+import { EmailTaken, UserNotFound, UsernameTaken, type userShape } from "./users.contract";
+import { defineUser } from "./users.model";
+
+type User = ValueOf<typeof userShape>;
+
+/** Name that is left where a person was erased and bookings or events still hang on the row. */
+const ERASED_NAME = "Deleted user";
+
+interface UserRow {
+  id: string;
+  name: string;
+  username: string | null;
+  email: string;
+  phone: string | null;
+  role: Role;
+  emailVerified: boolean;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+const COLUMNS = `u.id, u.name, u.username, u.email, u.phone, u.role,
+  u.email_verified AS "emailVerified", u.created_at AS "createdAt", u.updated_at AS "updatedAt"`;
+
+const toUser = (row: UserRow): User => ({
+  id: row.id,
+  name: row.name,
+  username: row.username,
+  email: row.email,
+  phone: row.phone,
+  role: row.role,
+  emailVerified: row.emailVerified,
+  createdAt: row.createdAt.toISOString(),
+  updatedAt: row.updatedAt.toISOString(),
+});
+
+/** A live user's attributes: only erased rows lack the address, and no query here gives those. */
+const ofModel = (model: Model): User => toUser(model.get({ plain: true }) as UserRow);
+
+function takenError(error: unknown): unknown {
+  const constraint = violatedConstraint(error);
+  if (constraint === "users_email_unique") return new EmailTaken({});
+  if (constraint === "users_username_unique") return new UsernameTaken({});
+  return error;
+}
+
+/** Text to look for with LIKE: its wildcards stand for themselves. */
+const likePattern = (words: string) => `%${words.replace(/[\\%_]/g, "\\$&")}%`;
+
+export interface NewUser {
+  name: string;
+  email: string;
+  username?: string | null;
+  role: Role;
+  passwordHash: string;
+}
+
+export function usersStore(database: Database) {
+  const users = defineUser(database.sequelize);
+
+  return {
+    /** @throws EmailTaken, UsernameTaken: decided by the unique indexes, so that of two at once one wins */
+    async create(person: NewUser, now: Date): Promise<User> {
+      try {
+        const row = { id: newId(), username: null, ...person, createdAt: now, updatedAt: now };
+        return ofModel(await database.guarded(() => users.create(row)));
+      } catch (error) {
+        throw takenError(error);
+      }
+    },
+
+    /**
+     * Changes fields; a new address is unverified again.
+     *
+     * @throws UserNotFound, EmailTaken, UsernameTaken
+     */
+    async update(id: string, changes: Partial<NewUser> & { phone?: string | null }, now: Date) {
+      const fields = Object.keys(changes) as (keyof typeof changes)[];
+      try {
+        return await database.transaction(async (transaction) => {
+          const user = await users.findOne({
+            where: { id, deletedAt: null },
+            transaction,
+            lock: transaction.LOCK.UPDATE,
+          });
+          if (!user) throw new UserNotFound({});
+          const before = ofModel(user);
+          const moved = changes.email !== undefined && changes.email !== before.email;
+          await user.update(
+            { ...changes, ...(moved ? { emailVerified: false } : {}), updatedAt: now },
+            { transaction, fields: [...fields, "emailVerified", "updatedAt"] },
+          );
+          return { user: ofModel(user), roleChanged: user.get("role") !== before.role };
+        });
+      } catch (error) {
+        throw takenError(error);
+      }
+    },
+
+    /** @throws UserNotFound */
+    async find(id: string): Promise<User> {
+      const [row] = await database.query<UserRow>(
+        `SELECT ${COLUMNS} FROM users u WHERE u.id = $id AND u.deleted_at IS NULL`,
+        { id },
+      );
+      if (!row) throw new UserNotFound({});
+      return toUser(row);
+    },
+
+    async list({
+      role,
+      q,
+      roles,
+      ...request
+    }: ListRequest & { role?: Role; q?: string; roles?: Role[] }) {
+      const where = ["u.deleted_at IS NULL"];
+      if (role !== undefined) where.push("u.role = $role");
+      if (roles !== undefined) where.push("u.role = ANY ($roles)");
+      if (q) where.push("(u.name ILIKE $q OR u.username ILIKE $q)");
+      const created = { sql: "u.created_at", kind: "instant" } as const;
+      const { rows, pagination } = await fetchPage<UserRow>(
+        database,
+        {
+          select: COLUMNS,
+          from: "users u",
+          where,
+          bind: {
+            ...(role !== undefined ? { role } : {}),
+            ...(roles !== undefined ? { roles } : {}),
+            ...(q ? { q: likePattern(q) } : {}),
+          },
+          id: "u.id",
+          sorts: {
+            createdAt: created,
+            date: created,
+            name: { sql: "lower(u.name)", kind: "text" },
+          },
+          defaultSort: "createdAt",
+          defaultOrder: "asc",
+        },
+        request,
+      );
+      return { data: rows.map(toUser), pagination };
+    },
+
+    /** Who signs in by this address or username; null where nobody does. */
+    async findCredentials(usernameOrEmail: string) {
+      const [row] = await database.query<{ id: string; passwordHash: string }>(
+        `SELECT id, password_hash AS "passwordHash" FROM users
+          WHERE deleted_at IS NULL
+            AND (lower(email) = lower($name) OR lower(username) = lower($name))
+          ORDER BY lower(email) = lower($name) DESC LIMIT 1`,
+        { name: usernameOrEmail },
+      );
+      return row ?? null;
+    },
+
+    /** @throws UserNotFound */
+    async findPasswordHash(id: string): Promise<string> {
+      const [row] = await database.query<{ passwordHash: string }>(
+        `SELECT password_hash AS "passwordHash" FROM users WHERE id = $id AND deleted_at IS NULL`,
+        { id },
+      );
+      if (!row) throw new UserNotFound({});
+      return row.passwordHash;
+    },
+
+    /** Sets a new hash in place of the one the caller compared with; false when that one is gone. */
+    async setPasswordHash(id: string, from: string, to: string, now: Date): Promise<boolean> {
+      const rows = await database.query(
+        `UPDATE users SET password_hash = $to, updated_at = $now
+          WHERE id = $id AND password_hash = $from AND deleted_at IS NULL RETURNING 1`,
+        { id, from, to, now },
+      );
+      return rows.length > 0;
+    },
+
+    /** The role of whoever has this address, or undefined. */
+    async roleOf(email: string): Promise<Role | undefined> {
+      const [row] = await database.query<{ role: Role }>(
+        "SELECT role FROM users WHERE lower(email) = lower($email)",
+        { email },
+      );
+      return row?.role;
+    },
+
+    /**
+     * Forgets a person: the row goes where nothing hangs on it, else it stays without personal data.
+     *
+     * @throws UserNotFound
+     */
+    async erase(id: string, now: Date): Promise<void> {
+      const erased = await database.query(
+        `UPDATE users SET name = $name, username = NULL, email = NULL, phone = NULL,
+                password_hash = NULL, email_verified = false, updated_at = $now, deleted_at = $now
+          WHERE id = $id AND deleted_at IS NULL RETURNING 1`,
+        { id, name: ERASED_NAME, now },
+      );
+      if (erased.length === 0) throw new UserNotFound({});
+      try {
+        await database.query("DELETE FROM users WHERE id = $id", { id });
+      } catch (error) {
+        // A foreign key refused: bookings or events keep the row, as they should.
+        if (violatedConstraint(error) === undefined) throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,105 @@
+import type { AddressInfo } from "node:net";
+import type { ServiceBroker } from "moleculer";
+import { brokerOptions, createBroker, type Transporter } from "./lib/broker";
+import { type Clock, systemClock } from "./lib/clock";
+import type { Config, ServiceName } from "./lib/config";
+import { type Database, openDatabase } from "./lib/database";
+import { openForSteps, type Steps, stepsOf } from "./lib/steps";
+import { migrations } from "./migrations";
+import { allSeeders, seedersOf } from "./seeders";
+import { services } from "./services";
+
+export interface SystemOptions {
+  config: Config;
+  /** `postgres://…`, migrated. */
+  databaseUrl: string;
+  clock?: Clock;
+  /** Services of this process; those of the configuration unless told. */
+  run?: readonly ServiceName[];
+  /** Between nodes; that of the configuration unless told. */
+  transporter?: Transporter;
+  nodeID?: string;
+  /** Stands between the services and the database; tests use it to take a guard away. */
+  wrapDatabase?: (database: Database) => Database;
+}
+
+/** Services at work in one broker, with one pool of connections. */
+export interface System {
+  readonly broker: ServiceBroker;
+  readonly database: Database;
+  /** Where the gateway listens, if this process runs it. */
+  readonly address: AddressInfo | undefined;
+  /** Finishes what is in hand, then stops everything. */
+  stop(): Promise<void>;
+}
+
+interface ListeningSchema {
+  address?: () => AddressInfo | null;
+}
+
+/**
+ * Starts services against a database.
+ *
+ * @throws what a service's start throws, e.g. code EADDRINUSE for a taken port; nothing is left running then
+ */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const { config, databaseUrl, clock = systemClock, transporter, nodeID } = options;
+  const pool = openDatabase(databaseUrl, { connections: config.databasePool });
+  const database = options.wrapDatabase?.(pool) ?? pool;
+  const kernel = { config, clock, database };
+  const names = options.run ?? config.services;
+  const broker = createBroker(
+    brokerOptions(config, {
+      ...(transporter ? { transporter } : {}),
+      ...(nodeID ? { nodeID } : {}),
+    }),
+    names.map((name) => services[name](kernel)),
+  );
+  const stop = async () => {
+    await broker.stop();
+    await database.close();
+  };
+  try {
+    await broker.start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const gateway = broker.services.find(({ name }) => name === "api");
+  return {
+    broker,
+    database,
+    address: (gateway?.schema as ListeningSchema | undefined)?.address?.() ?? undefined,
+    stop,
+  };
+}
+
+async function withSteps<T>(
+  databaseUrl: string,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  const database = openForSteps(databaseUrl);
+  try {
+    return await work(database);
+  } finally {
+    await database.close();
+  }
+}
+
+const migrationsOf = (database: Database): Steps => stepsOf(database, "migrations", migrations);
+
+/** Brings the tables up to date; gives the names of the migrations that ran. */
+export const migrate = (databaseUrl: string): Promise<string[]> =>
+  withSteps(databaseUrl, (database) => migrationsOf(database).up());
+
+/** Takes back the newest migration, or all. */
+export const undoMigrations = (databaseUrl: string, how?: { all: boolean }): Promise<string[]> =>
+  withSteps(databaseUrl, (database) => migrationsOf(database).down(how));
+
+/** Fills the tables with what the configuration asks for; gives the names of the seeders that ran. */
+export const seed = (databaseUrl: string, config: Pick<Config, "seedDemo">): Promise<string[]> =>
+  withSteps(databaseUrl, (database) => stepsOf(database, "seeders", seedersOf(config)).up());
+
+/** Takes back the newest seeder. */
+export const undoSeed = (databaseUrl: string): Promise<string[]> =>
+  withSteps(databaseUrl, (database) => stepsOf(database, "seeders", allSeeders).down());

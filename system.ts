@@ -19,6 +19,8 @@ export interface SystemOptions {
   /** Between nodes; that of the configuration unless told. */
   transporter?: Transporter;
   nodeID?: string;
+  /** Nodes of one namespace hear each other. */
+  namespace?: string;
   /** Stands between the services and the database; tests use it to take a guard away. */
   wrapDatabase?: (database: Database) => Database;
 }
@@ -43,16 +45,13 @@ interface ListeningSchema {
  * @throws what a service's start throws, e.g. code EADDRINUSE for a taken port; nothing is left running then
  */
 export async function startSystem(options: SystemOptions): Promise<System> {
-  const { config, databaseUrl, clock = systemClock, transporter, nodeID } = options;
+  const { config, databaseUrl, clock = systemClock } = options;
   const pool = openDatabase(databaseUrl, { connections: config.databasePool });
   const database = options.wrapDatabase?.(pool) ?? pool;
   const kernel = { config, clock, database };
   const names = options.run ?? config.services;
   const broker = createBroker(
-    brokerOptions(config, {
-      ...(transporter ? { transporter } : {}),
-      ...(nodeID ? { nodeID } : {}),
-    }),
+    brokerOptions(config, options),
     names.map((name) => services[name](kernel)),
   );
   const stop = async () => {

@@ -46,11 +46,11 @@ export function natsTransporter({ natsUrl }: Pick<Config, "natsUrl">): Transport
  */
 export function brokerOptions(
   config: Config,
-  node: { transporter?: Transporter; nodeID?: string } = {},
+  node: { transporter?: Transporter; nodeID?: string; namespace?: string } = {},
 ): BrokerOptions {
-  const { transporter = natsTransporter(config), nodeID } = node;
+  const { transporter = natsTransporter(config), nodeID, namespace = "marquee" } = node;
   return {
-    namespace: "marquee",
+    namespace,
     ...(nodeID ? { nodeID } : {}),
     ...(transporter ? { transporter } : {}),
     logger: {

@@ -56,8 +56,12 @@ export function explained(error: unknown, doing: string): unknown {
 export function failureLine(output: string): string {
   const lines = output
     .split("\n")
-    .map((line) => line.trim())
+    // Without initdb's progress, the time and the process that stand before a message.
+    .map((line) => line.replace(/^.*?\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] /, "").trim())
     .filter((line) => line !== "");
-  const telling = lines.filter((line) => /\b(PANIC|FATAL|ERROR|error):/.test(line)).at(-1);
+  // Of several the first is the cause, and what follows its consequences.
+  const telling =
+    lines.find((line) => /No space left|Disk quota/.test(line)) ??
+    lines.find((line) => /\b(PANIC|FATAL|ERROR|error):/.test(line));
   return telling ?? lines.at(-1) ?? "no output";
 }

@@ -19,7 +19,9 @@ export function defaultSharedRoots(): string[] {
 
 /** Whether a machine may empty this place by itself, at a restart or after some days. */
 export function isTemporary(path: string): boolean {
-  return [tmpdir(), "/tmp", "/private/tmp", "/var/tmp"].some((root) => path.startsWith(`${root}/`));
+  // On macOS the real path of each of them begins with /private.
+  const real = path.replace(/^\/private\//, "/");
+  return [tmpdir(), "/tmp", "/var/tmp"].some((root) => real.startsWith(`${root}/`));
 }
 
 export function unfinishedName(): string {

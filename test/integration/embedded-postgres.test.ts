@@ -145,9 +145,12 @@ describe("one Marquee on one folder", () => {
     const foreign = newFolder();
     mkdirSync(join(foreign, "postgres"));
     writeFileSync(join(foreign, "postgres", "holiday.jpg"), "");
+    const lost = newFolder();
+    symlinkSync("/nonexistent/clusters/0123", join(lost, "postgres"));
     const dollar = join(newFolder(), "$HOME");
     await expect(start({ dataDir: file })).rejects.toThrow(/Cannot use the data folder .*file/);
     await expect(start({ dataDir: foreign })).rejects.toThrow(/holds no database of Marquee's/);
+    await expect(start({ dataDir: lost })).rejects.toThrow(/nonexistent.*, which is gone/);
     await expect(start({ dataDir: dollar })).rejects.toThrow(/a character in its path/);
     await expect(start({ dataDir: file })).rejects.toBeInstanceOf(EmbeddedPostgresError);
   });
@@ -577,11 +580,12 @@ function pidOf({ dataPath }: { dataPath: string }): number {
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    // In a container nobody may be there to reap an orphan.
-    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch (error) {
     return codeOf(error) === "EPERM";
   }
+  // In a container nobody may be there to reap an orphan.
+  const status = `/proc/${pid}/stat`;
+  return !(existsSync(status) && /^\d+ \(.*\) Z/.test(readFileSync(status, "utf8")));
 }
 
 async function untilDead(pid: number): Promise<void> {

@@ -1,0 +1,132 @@
+import { createServer } from "node:net";
+import { natsTransporter, type Transporter } from "../../lib/broker";
+import { type Config, type Environment, loadConfig, SERVICE_NAMES } from "../../lib/config";
+import { type System, type SystemOptions, startSystem } from "../../system";
+import { createTestDatabase, type TestDatabase } from "./database";
+import { NATS_URL } from "./nats";
+
+/** Cheap hashes, no limits on requests, a port of its own, only errors in the log. */
+const QUIET: Environment = {
+  PORT: "0",
+  JWT_SECRET: "a secret for tests alone, 32 bytes",
+  BCRYPT_ROUNDS: "4",
+  RATE_LIMIT_AUTH: "0",
+  RATE_LIMIT_API: "0",
+  LOG_LEVEL: "fatal",
+  LOG_FORMAT: "json",
+};
+
+export const testConfig = (databaseUrl: string, environment: Environment = {}): Config =>
+  loadConfig({ ...QUIET, DATABASE_URL: databaseUrl, ...environment });
+
+/** How the services of a test are spread over brokers. */
+export type Spread = "one process" | "a broker each over TCP" | "a broker each over NATS";
+
+/** Every way that can be tried on this machine; over NATS where one answers, which the global setup looks for. */
+export const SPREADS: readonly Spread[] = [
+  "one process",
+  "a broker each over TCP",
+  ...(process.env.MARQUEE_TEST_NATS === "yes" ? (["a broker each over NATS"] as const) : []),
+];
+
+export interface TestSystem {
+  /** `http://127.0.0.1:…` */
+  readonly origin: string;
+  readonly database: TestDatabase;
+  readonly systems: readonly System[];
+  stop(): Promise<void>;
+}
+
+export interface TestSystemOptions extends Partial<Omit<SystemOptions, "config" | "databaseUrl">> {
+  environment?: Environment;
+  spread?: Spread;
+  /** One that exists already, e.g. for a second process on the same data; it is not dropped. */
+  database?: TestDatabase;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
+
+/** For every service the transporter of its broker. */
+async function transporters(spread: Spread): Promise<Map<string, Transporter>> {
+  if (spread === "a broker each over NATS") {
+    const nats = natsTransporter({ natsUrl: NATS_URL });
+    return new Map(SERVICE_NAMES.flatMap((name) => (nats ? [[name, nats]] : [])));
+  }
+  const ports = new Map<string, number>();
+  for (const name of SERVICE_NAMES) ports.set(name, await freePort());
+  const urls = [...ports].map(([name, port]) => `tcp://127.0.0.1:${port}/${name}`);
+  return new Map(
+    [...ports].map(([name, port]): [string, Transporter] => [
+      name,
+      // Without discovery by UDP, whose types lack `urls`: the nodes of one test shall meet nobody else's.
+      { type: "TCP", options: { udpDiscovery: false, port, urls } as object },
+    ]),
+  );
+}
+
+async function startSpread(options: SystemOptions, spread: Spread): Promise<System[]> {
+  if (spread === "one process") return [await startSystem(options)];
+  const byService = await transporters(spread);
+  // One namespace a run: two runs on one NATS must not hear each other.
+  const suffix = `${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
+  return Promise.all(
+    SERVICE_NAMES.map((name) => {
+      const transporter = byService.get(name);
+      return startSystem({
+        ...options,
+        config: { ...options.config, databasePool: 3 },
+        run: [name],
+        ...(transporter ? { transporter } : {}),
+        nodeID: spread === "a broker each over TCP" ? name : `${name}-${suffix}`,
+        namespace: `test-${suffix}`,
+      });
+    }),
+  );
+}
+
+async function untilReady(origin: string): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    const ready = await fetch(`${origin}/health/ready`).then(
+      (answer) => answer.ok,
+      () => false,
+    );
+    if (ready) return;
+    if (Date.now() > deadline) throw new Error("The system did not become ready");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** Starts a system of its own for a test file; `stop` fails when a connection leaked. */
+export async function startTestSystem(options: TestSystemOptions = {}): Promise<TestSystem> {
+  const { environment, spread = "one process", database: given, ...rest } = options;
+  const database = given ?? (await createTestDatabase());
+  const config = testConfig(database.url, environment);
+  const systems = await startSpread({ ...rest, config, databaseUrl: database.url }, spread);
+  const address = systems.map((system) => system.address).find((found) => found !== undefined);
+  const origin = `http://127.0.0.1:${address?.port}`;
+  const stop = async () => {
+    await Promise.all(systems.map((system) => system.stop()));
+    if (!given) await database.drop();
+  };
+  try {
+    // Ready is what the gateway sees; here every node must have heard of every other.
+    await Promise.all(
+      systems.map(({ broker }) => broker.waitForServices([...SERVICE_NAMES], 20_000)),
+    );
+    await untilReady(origin);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { origin, database, systems, stop };
+}

@@ -2,10 +2,10 @@
  * `npm start`: the database, the tables, the services, and a few lines for the person who started it. Ends
  * with exit code 0 on SIGINT or SIGTERM, with 1 and a sentence when it cannot start.
  */
-import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { type Config, ConfigError, loadConfig } from "./lib/config";
 import { EmbeddedPostgresError } from "./lib/embedded-postgres";
+import { loadEnvironment } from "./lib/environment";
 import { processDatabase } from "./lib/process-database";
 import { DEMO_PASSWORD, DEMO_USERS } from "./seeders/0002-demo";
 import { migrate, seed, startSystem } from "./system";
@@ -90,7 +90,7 @@ async function start(config: Config, cleanups: Cleanup[]): Promise<void> {
 }
 
 async function run(): Promise<void> {
-  if (existsSync(".env")) process.loadEnvFile(".env");
+  loadEnvironment();
   const cleanups: Cleanup[] = [];
   let stopping = false;
 

@@ -73,7 +73,9 @@ export async function prepareBinaries(options: {
   const copy = join(root, source.id);
   if (!(await isComplete(native, copy))) {
     options.log(`Copying PostgreSQL's programs to ${copy}, because they cannot run in ${native}`);
-    await makeCopy(native, links, copy).catch((error: unknown) => {
+    await makeCopy(native, links, copy).catch(async (error: unknown) => {
+      // Another Marquee that starts at the same time may have made it, and tidied ours away.
+      if (await isComplete(native, copy)) return;
       throw explained(error, `copy PostgreSQL's programs to ${copy}`);
     });
     await removeUnfinished(root, { all: false });

@@ -122,6 +122,8 @@ async function bootstrap(
     if (database.rowCount === 0) await client.query("create database marquee owner marquee");
     const application = await connect(applicationUrlOf(credentials, postmaster), "marquee-start");
     await application.end();
+    // And the lock is still ours: its connection may have been cut meanwhile, before anybody listens.
+    await client.query("select");
     return true;
   } catch (error) {
     if (isPassing(error)) return false;

@@ -12,7 +12,7 @@ import { dirname, join, resolve } from "node:path";
 import { type Account, canWriteInto } from "./account";
 import type { Binaries } from "./binaries";
 import { codeOf, EmbeddedPostgresError, explained } from "./errors";
-import { isTemporary } from "./places";
+import { isTemporary, makeFolderFor } from "./places";
 
 /**
  * A cluster's home: `postgres` in the data folder, or where the symbolic link of that name leads.
@@ -108,6 +108,9 @@ export async function readyCluster(
         "it pass every folder on the way (chmod o+x), or move the data folder",
     );
   }
+  await makeFolderFor(account, cluster.logPath).catch((error: unknown) => {
+    if (codeOf(error) !== "EEXIST") throw error;
+  });
   const made = (await readFile(join(dataPath, "PG_VERSION"), "utf8")).trim();
   if (made !== binaries.version.split(".")[0]) {
     throw new EmbeddedPostgresError(

@@ -1,0 +1,35 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { takeWalk, walkOf } from "../support/readme-walk";
+import { startTestSystem, type TestSystem } from "../support/system";
+
+const readme = readFileSync(join(__dirname, "../../README.md"), "utf8");
+const toolsThere = ["bash", "curl"].every((tool) => spawnSync(tool, ["--version"]).status === 0);
+
+describe("The README's walk", () => {
+  let system: TestSystem;
+  beforeAll(async () => {
+    // The default limits: a person must be able to take the walk twice.
+    system = await startTestSystem({
+      environment: { RATE_LIMIT_AUTH: "", RATE_LIMIT_API: "", BCRYPT_ROUNDS: "10" },
+    });
+  });
+  afterAll(() => system.stop());
+
+  test("shows what really happens, and can be taken twice", async () => {
+    const steps = walkOf(readme);
+    expect(steps.length).toBeGreaterThan(5);
+    if (!toolsThere) {
+      console.warn("The README's walk was NOT taken: bash or curl is missing on this machine");
+      return;
+    }
+    for (const time of ["first", "second"]) {
+      const outputs = await takeWalk(steps, system.origin);
+      const shown = steps.map(({ output }, i) => ({ time, step: i, output: output ?? "" }));
+      expect(outputs.map((output, i) => ({ time, step: i, output }))).toEqual(shown);
+      // The walk tells its runs apart by the second.
+      await new Promise((resolve) => setTimeout(resolve, 1100));
+    }
+  });
+});

@@ -43,6 +43,9 @@ export interface RestMapping {
 /** An error kind whatever its facts: constructors are invariant in them, and only code and status matter here. */
 export type AnyErrorKind = Pick<ErrorKind, "code" | "status" | "title">;
 
+/** For actions that go through many rows a chunk at a time: cancelling, deleting. */
+export const LONG_WORK_MS = 120_000;
+
 export interface ActionDefinition {
   /** What it does, in a line; the operation's summary in OpenAPI. */
   readonly summary: string;
@@ -50,6 +53,8 @@ export interface ActionDefinition {
   readonly params: Props;
   /** For changes: one parameter besides those of path and header must be there, or there is nothing to change. */
   readonly needsChange?: true;
+  /** For work in chunks that may take longer than any call should: how long it may, in milliseconds. */
+  readonly timeoutMs?: number;
   /** Null where there is nothing to answer. */
   readonly result: Rule | null;
   /** REST actions only; without it the action is internal. */

@@ -122,6 +122,7 @@ export function implementer<R extends Registry>() {
         {
           visibility: definition.rest ? "published" : "public",
           params: { $$strict: true, ...ownCopy(definition.params) },
+          ...(definition.timeoutMs === undefined ? {} : { timeout: definition.timeoutMs }),
           changes: definition.needsChange ? changesOf(definition) : undefined,
           missing: Object.fromEntries(missing.map(([parameter, kind]) => [parameter, kind.code])),
           handler: (ctx: MoleculerContext<Record<string, unknown>>) => {

@@ -1,4 +1,4 @@
-import { defineContract } from "../../lib/contract/define";
+import { defineContract, LONG_WORK_MS } from "../../lib/contract/define";
 import {
   described,
   id,
@@ -174,6 +174,7 @@ export const bookings = defineContract({
     },
     $delete: {
       summary: "Cancel all active bookings of an event or of a user",
+      timeoutMs: LONG_WORK_MS,
       params: { eventId: optional(id()), userId: optional(id()), reason: oneOf(CANCEL_REASONS) },
       result: object({ cancelled: integer({ min: 0 }) }),
     },

@@ -1,4 +1,4 @@
-import { defineContract } from "../../lib/contract/define";
+import { defineContract, LONG_WORK_MS } from "../../lib/contract/define";
 import {
   boolean,
   described,
@@ -132,12 +132,14 @@ export const events = defineContract({
     },
     $delete: {
       summary: "Cancel an event's bookings and remove it",
+      timeoutMs: LONG_WORK_MS,
       params: { ...pathEvent, ifMatch },
       result: null,
       errors: [EventNotFound, PreconditionFailed],
     },
     $deleteOfHost: {
       summary: "Cancel and remove all events of a host",
+      timeoutMs: LONG_WORK_MS,
       params: { hostId: id() },
       result: null,
     },
@@ -198,6 +200,7 @@ export const events = defineContract({
     },
     delete: {
       summary: "Remove an event; its bookings are cancelled and their attendees told",
+      timeoutMs: LONG_WORK_MS,
       params: { ...pathEvent, ifMatch },
       result: null,
       access: { roles: ["host", "admin"] },
@@ -227,6 +230,7 @@ export const events = defineContract({
     },
     cancel: {
       summary: "Cancel an event and its bookings; attendees are told",
+      timeoutMs: LONG_WORK_MS,
       params: { ...pathEvent, reason: optional(nullable(reason)) },
       result: eventShape,
       access: { roles: ["host", "admin"] },

@@ -1,4 +1,4 @@
-import { defineContract, ROLES } from "../../lib/contract/define";
+import { defineContract, LONG_WORK_MS, ROLES } from "../../lib/contract/define";
 import {
   boolean,
   described,
@@ -99,6 +99,7 @@ export const users = defineContract({
     $delete: {
       summary:
         "Erase a user: cancel what they host and have booked, end their sessions, forget who they were",
+      timeoutMs: LONG_WORK_MS,
       params: { id: id() },
       result: null,
       errors: [UserNotFound],
@@ -167,6 +168,7 @@ export const users = defineContract({
     delete: {
       summary:
         "Delete an account: hosted events and bookings are cancelled, personal data is erased",
+      timeoutMs: LONG_WORK_MS,
       params: { id: pathUserId },
       result: null,
       access: "signedIn",

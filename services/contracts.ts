@@ -20,4 +20,4 @@ export const contracts = {
 export type Contracts = typeof contracts;
 
 /** Joins a contract and its handlers into a service whose calls are typed by all contracts. */
-export const implement = implementer<Contracts>();
+export const implement = implementer(contracts);

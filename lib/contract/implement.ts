@@ -98,7 +98,13 @@ function typed<R extends Registry>(
  * Gives the `implement` of one system: it joins a contract and its handlers into a Moleculer service.
  * Calls and payloads are typed by all contracts of the registry; a missing handler does not compile.
  */
-export function implementer<R extends Registry>() {
+export function implementer<R extends Registry>(contracts: R) {
+  const payloads = new Map(
+    Object.values(contracts).flatMap(({ events }) =>
+      Object.entries(events).map(([name, { payload }]) => [name, payload.props] as const),
+    ),
+  );
+
   return function implement<C extends R[keyof R]>(
     contract: C,
     parts: ServiceParts<R, C>,
@@ -136,6 +142,8 @@ export function implementer<R extends Registry>() {
     const events = Object.entries(parts.events ?? {}).map(([name, handler]) => [
       name,
       {
+        // Not strict: a newer node may say more than this one knows.
+        params: ownCopy(payloads.get(name) ?? {}),
         // The name is one of the registry's; its handler was typed by that name.
         handler: (ctx: MoleculerContext) =>
           (handler as unknown as (ctx: unknown) => Promise<void>)(context(ctx)),

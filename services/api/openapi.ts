@@ -117,7 +117,11 @@ function operation(
   const bodyProps = Object.fromEntries(
     Object.entries(action.params).filter(([key]) => body.includes(key)),
   );
-  const bodySchema = schemaOf(bodyProps, named);
+  const bodySchema: JsonSchema = {
+    ...schemaOf(bodyProps, named),
+    ...(action.needsChange ? { minProperties: 1 } : {}),
+  };
+  const bodyRequired = action.needsChange || (bodySchema.required as string[]).length > 0;
   const isPrimary = method === action.rest?.method;
   return {
     operationId: `${contract.name}.${name}${isPrimary ? "" : `.${method.toLowerCase()}`}`,
@@ -133,7 +137,7 @@ function operation(
     ...(body.length
       ? {
           requestBody: {
-            required: (bodySchema.required as string[]).length > 0,
+            required: bodyRequired,
             content: { "application/json": { schema: bodySchema } },
           },
         }

@@ -1,22 +1,16 @@
 /**
  * `npm start`: the database, the tables, the services, and a few lines for the person who started it. Ends
- * with exit code 0 on SIGINT or SIGTERM, with 1 and a sentence when it cannot start.
+ * with exit code 0 when it is told to, with 1 and a sentence when it cannot start.
  */
 import { createServer } from "node:net";
-import { type Config, ConfigError, loadConfig } from "./lib/config";
-import { EmbeddedPostgresError } from "./lib/embedded-postgres";
+import { type Config, jwtSecret, loadConfig, SERVICE_NAMES } from "./lib/config";
 import { loadEnvironment } from "./lib/environment";
-import { processDatabase } from "./lib/process-database";
+import { explainedByDatabase, processDatabase } from "./lib/process-database";
+import { OperatorError, type Program, runProgram, unlessStopped } from "./lib/program";
 import { DEMO_PASSWORD, DEMO_USERS } from "./seeders/0002-demo";
 import { migrate, seed, startSystem } from "./system";
 
-/** A stop that takes longer than this has failed. */
-const STOP_DEADLINE_MS = 20_000;
-
 const say = (line: string) => process.stdout.write(`${line}\n`);
-
-/** A reason not to start that needs no stack: a sentence for the operator. */
-class StartError extends Error {}
 
 /** Looks whether the port is free before anything else is started; a taken one is the commonest mishap. */
 function checkPort({ host, port, services }: Config): Promise<void> {
@@ -34,105 +28,82 @@ function portError(
 ): Error {
   switch (error.code) {
     case "EADDRINUSE":
-      return new StartError(`Port ${port} on ${host} is in use; set PORT to another one.`);
+      return new OperatorError(`Port ${port} on ${host} is in use; set PORT to another one.`);
     case "EACCES":
-      return new StartError(
+      return new OperatorError(
         `This account may not listen on port ${port}; set PORT to 1024 or more.`,
       );
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return new StartError(`HOST ${host} is no address of this machine.`);
+    case "EAI_AGAIN":
+      return new OperatorError(`HOST ${host} is no address of this machine.`);
     default:
       return error;
   }
 }
 
-const reasonOf = (error: unknown): string => {
-  const code = (error as { original?: { code?: string } }).original?.code;
-  return code ?? (error instanceof Error ? error.message : String(error));
-};
-
-function banner(config: Config, origin: string | undefined): void {
-  if (origin === undefined) {
-    say(`Marquee runs ${config.services.join(", ")}.`);
-    return;
+/** Reads or makes the secret that signs tokens, before a database is started for nothing. */
+function checkSecret(config: Config): void {
+  if (!config.services.includes("core")) return;
+  try {
+    jwtSecret(config);
+  } catch (error) {
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    throw syscall === undefined
+      ? error
+      : new OperatorError(`DATA_DIR ${config.dataDir} cannot be used: ${message}.`);
   }
+}
+
+/** An address that a person can open: a server that listens everywhere is reached here, too. */
+function originOf(host: string, port: number): string {
+  const reachable = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
+  return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
+}
+
+function banner({ host, services, seedDemo }: Config, port: number | undefined): void {
+  const part = services.length < SERVICE_NAMES.length;
   say("");
-  say(`  Marquee is ready   ${origin}/api`);
-  say(`  Documentation      ${origin}/docs`);
-  if (config.seedDemo) {
+  if (port === undefined) {
+    say("  Marquee is ready");
+  } else {
+    const origin = originOf(host, port);
+    say(`  Marquee is ready   ${origin}/api`);
+    say(`  Documentation      ${origin}/docs`);
+  }
+  if (part) say(`  Services           ${services.join(", ")}`);
+  if (seedDemo && !part) {
     say(`  Demo logins        password ${DEMO_PASSWORD}`);
     for (const { email, role } of DEMO_USERS) say(`    ${role.padEnd(8)}         ${email}`);
   }
   say("");
 }
 
-type Cleanup = () => Promise<void>;
-
-async function start(config: Config, cleanups: Cleanup[]): Promise<void> {
-  await checkPort(config);
-  const database = await processDatabase(config, say);
-  cleanups.push(() => database.stop());
-  try {
-    await migrate(database.url);
-    await seed(database.url, config);
-  } catch (error) {
-    throw database.embedded || !/Connection|Access/.test((error as Error).name)
-      ? error
-      : new StartError(`The database of DATABASE_URL does not answer: ${reasonOf(error)}.`);
-  }
-  const system = await startSystem({ config, databaseUrl: database.url }).catch((error) => {
-    throw portError(error, config);
-  });
-  cleanups.push(() => system.stop());
-  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
-  banner(config, system.address && `http://${host}:${system.address.port}`);
-}
-
-async function run(): Promise<void> {
+async function start({ stopping, atEnd }: Program): Promise<void> {
   loadEnvironment();
-  const cleanups: Cleanup[] = [];
-  let stopping = false;
-
-  const stop = async (code: number): Promise<never> => {
-    setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref();
-    // Last started, first stopped; a failure of one must not keep the others running.
-    for (const cleanup of cleanups.splice(0).reverse()) {
-      await cleanup().catch((error) => process.stderr.write(`${reasonOf(error)}\n`));
-    }
-    process.exit(code);
-  };
-
   const config = loadConfig(process.env);
-  const started = start(config, cleanups);
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, async () => {
-      if (stopping) return;
-      stopping = true;
-      say("Stopping…");
-      // What is half started can only be stopped once it stands.
-      const patience = new Promise((resolve) => setTimeout(resolve, STOP_DEADLINE_MS / 2).unref());
-      await Promise.race([started.catch(() => {}), patience]);
-      await stop(0);
-    });
+  await checkPort(config);
+  checkSecret(config);
+  if (config.services.length < SERVICE_NAMES.length && config.natsUrl === undefined) {
+    say("NATS_URL is not set: this process will meet none that runs the other services.");
   }
-  await started.catch(async (error: unknown) => {
-    if (stopping) return;
-    report(error);
-    await stop(1);
-  });
+  const database = await processDatabase(config, { log: say, stopping });
+  atEnd(database.stop);
+  try {
+    // Every step is a transaction: one that is cut off has not been.
+    await unlessStopped(stopping, migrate(database.url));
+    await unlessStopped(stopping, seed(database.url, config));
+  } catch (error) {
+    throw explainedByDatabase(error, "The tables cannot be brought up to date");
+  }
+  const system = await startSystem({ config, databaseUrl: database.url, stopping }).catch(
+    (error) => {
+      throw portError(error, config);
+    },
+  );
+  atEnd(system.stop);
+  stopping.throwIfAborted();
+  banner(config, system.address?.port);
 }
 
-function report(error: unknown): void {
-  const expected =
-    error instanceof StartError ||
-    error instanceof EmbeddedPostgresError ||
-    error instanceof ConfigError;
-  const words = error instanceof Error ? (expected ? error.message : error.stack) : String(error);
-  process.stderr.write(`Marquee cannot start. ${words}\n`);
-}
-
-run().catch((error) => {
-  report(error);
-  process.exitCode = 1;
-});
+runProgram({ failure: "Marquee cannot start.", stays: true, exitCodeOfSignal: 0 }, start);

@@ -4,6 +4,7 @@ import { brokerOptions, createBroker, type Transporter } from "./lib/broker";
 import { type Clock, systemClock } from "./lib/clock";
 import type { Config, ServiceName } from "./lib/config";
 import { type Database, openDatabase } from "./lib/database";
+import { unlessStopped } from "./lib/program";
 import { openForSteps, type Steps, stepsOf } from "./lib/steps";
 import { migrations } from "./migrations";
 import { allSeeders, seedersOf } from "./seeders";
@@ -21,6 +22,8 @@ export interface SystemOptions {
   nodeID?: string;
   /** Nodes of one namespace hear each other. */
   namespace?: string;
+  /** Gives up a start that is under way, e.g. one that waits for nodes that never come. */
+  stopping?: AbortSignal;
   /** Stands between the services and the database; tests use it to take a guard away. */
   wrapDatabase?: (database: Database) => Database;
 }
@@ -37,6 +40,20 @@ export interface System {
 
 interface ListeningSchema {
   address?: () => AddressInfo | null;
+}
+
+/** A start that is given up gets so long to come to stand all the same: half started services stop badly. */
+const GIVEN_UP_AFTER_MS = 2_000;
+
+async function startOf(broker: ServiceBroker, stopping?: AbortSignal): Promise<void> {
+  const starting = broker.start();
+  try {
+    await (stopping ? unlessStopped(stopping, starting) : starting);
+  } catch (error) {
+    const patience = new Promise((resolve) => setTimeout(resolve, GIVEN_UP_AFTER_MS));
+    if (stopping?.aborted) await Promise.race([starting.catch(() => {}), patience]);
+    throw error;
+  }
 }
 
 /**
@@ -59,7 +76,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await database.close();
   };
   try {
-    await broker.start();
+    await startOf(broker, options.stopping);
   } catch (error) {
     await stop();
     throw error;

@@ -1,36 +1,63 @@
 /**
  * `npm run migrate`, `npm run seed` and their `:undo`: one task on the database of the configuration, then
- * the end. With the embedded database they start it for as long as it takes.
+ * the end. The embedded database is used where it runs already, else started for as long as it takes.
  */
-import { ConfigError, loadConfig } from "./lib/config";
-import { EmbeddedPostgresError } from "./lib/embedded-postgres";
+import { type Config, loadConfig } from "./lib/config";
 import { loadEnvironment } from "./lib/environment";
-import { processDatabase } from "./lib/process-database";
+import { explainedByDatabase, processDatabase } from "./lib/process-database";
+import { OperatorError, type Program, runProgram, unlessStopped } from "./lib/program";
 import { migrate, seed, undoMigrations, undoSeed } from "./system";
 
-const TASKS = {
-  migrate,
-  "migrate:undo": (url: string) => undoMigrations(url, { all: process.argv.includes("--all") }),
-  seed,
-  "seed:undo": undoSeed,
+interface Task {
+  /** What is said of the steps. */
+  done: string;
+  /** Options that it takes. */
+  options: readonly string[];
+  run(databaseUrl: string, config: Config, options: readonly string[]): Promise<string[]>;
+}
+
+const TASKS: Readonly<Record<string, Task>> = {
+  migrate: { done: "Migrated", options: [], run: migrate },
+  "migrate:undo": {
+    done: "Undone",
+    options: ["--all"],
+    run: (url, _config, options) => undoMigrations(url, { all: options.includes("--all") }),
+  },
+  seed: { done: "Seeded", options: [], run: seed },
+  "seed:undo": { done: "Undone", options: [], run: undoSeed },
 };
 
-async function run(name: string | undefined): Promise<void> {
-  const task = Object.entries(TASKS).find(([known]) => known === name)?.[1];
-  if (!task) throw new ConfigError([`There is no task ${name}; there are ${Object.keys(TASKS).join(", ")}.`]);
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+/** @throws OperatorError for a task or an option that does not exist */
+function readCommand([name = "", ...options]: readonly string[]): { name: string; task: Task } {
+  const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
+  if (!task) {
+    throw new OperatorError(
+      `There is no task "${name}"; there are ${Object.keys(TASKS).join(", ")}.`,
+    );
+  }
+  const unknown = options.filter((option) => !task.options.includes(option));
+  if (unknown.length) {
+    const known = task.options.length ? task.options.join(", ") : "none";
+    throw new OperatorError(`${name} does not take ${unknown.join(" ")}; its options: ${known}.`);
+  }
+  return { name, task };
+}
+
+async function run({ stopping, atEnd }: Program): Promise<void> {
+  const command = process.argv.slice(2);
+  const { name, task } = readCommand(command);
   loadEnvironment();
   const config = loadConfig(process.env);
-  const database = await processDatabase(config, console.log);
+  const database = await processDatabase(config, { log: say, stopping, share: true });
+  atEnd(database.stop);
   try {
-    const done = await task(database.url, config);
-    console.log(done.length ? `${name}: ${done.join(", ")}` : `${name}: nothing to do`);
-  } finally {
-    await database.stop();
+    const steps = await unlessStopped(stopping, task.run(database.url, config, command.slice(1)));
+    say(steps.length ? `${task.done}: ${steps.join(", ")}` : `${name}: there was nothing to do`);
+  } catch (error) {
+    throw explainedByDatabase(error, name);
   }
 }
 
-run(process.argv[2]).catch((error: Error) => {
-  const expected = error instanceof ConfigError || error instanceof EmbeddedPostgresError;
-  console.error(expected ? error.message : error.stack);
-  process.exitCode = 1;
-});
+runProgram({ failure: "Not done.", stays: false, exitCodeOfSignal: 1 }, run);

@@ -7,6 +7,8 @@ import { ContractValidator } from "./contract/validator";
 const REQUEST_TIMEOUT_MS = 15_000;
 /** How long a stopping node waits for calls that it still works on. */
 const SHUTDOWN_TIMEOUT_MS = 8_000;
+/** Services that wait for each other look so often whether they are there; the default is a second. */
+const DEPENDENCY_INTERVAL_MS = 50;
 const HEARTBEAT_SECONDS = 2;
 /** Three heartbeats missed. */
 const HEARTBEAT_TIMEOUT_SECONDS = 6;
@@ -81,6 +83,7 @@ export function brokerOptions(
     retryPolicy: { enabled: false },
     // Stopping waits for the calls in hand.
     tracking: { enabled: true, shutdownTimeout: SHUTDOWN_TIMEOUT_MS },
+    dependencyInterval: DEPENDENCY_INTERVAL_MS,
     heartbeatInterval: HEARTBEAT_SECONDS,
     heartbeatTimeout: HEARTBEAT_TIMEOUT_SECONDS,
     contextParamsCloning: false,

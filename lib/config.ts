@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
+import proxyaddr from "proxy-addr";
 
 /** Every service a process can run, by the name that `SERVICES` takes. */
 export const SERVICE_NAMES = [
@@ -59,6 +60,22 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const MIN_SECRET_BYTES = 32;
 const PASSWORD_BYTES = 72;
 const NETWORK_NAMES = new Set(["loopback", "linklocal", "uniquelocal"]);
+const HOST_NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i;
+/** What the accounts of the API may have as their address; a test holds the two together. */
+const EMAIL =
+  /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"_.-][^\s@<>()[\]\\,;:"_]*\.[^\s@<>()[\]\\,;:"_.]{2,}$/;
+
+/** Whether the URL can be taken apart: a bare % in a password is the commonest reason why not. */
+function isWhole(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const { username, password, pathname } = new URL(url);
+  try {
+    for (const part of [username, password, pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Reads variables and collects every fault, so that an operator sees them all at once. */
 class Reader {
@@ -105,16 +122,18 @@ class Reader {
   url(name: string, protocols: readonly string[], several = false): string | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
-    const isOne = (text: string) =>
-      URL.canParse(text) && protocols.includes(new URL(text).protocol);
+    const urls = several ? value.split(",").map((url) => url.trim()) : [value];
+    const isOne = (url: string) =>
+      protocols.some((protocol) => url.startsWith(`${protocol}//`)) && isWhole(url);
     // The value may hold a password, so it is not repeated.
-    if (!value.split(several ? "," : /$/).every(isOne)) {
+    if (!urls.every(isOne)) {
+      const beginnings = protocols.map((protocol) => `${protocol}//`).join(" or ");
       this.fail(
         name,
-        `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(" or ")}.`,
+        `must be a URL that begins with ${beginnings}, special characters in a password percent-encoded.`,
       );
     }
-    return value;
+    return urls.join(",");
   }
 
   list(name: string): string[] {
@@ -123,6 +142,14 @@ class Reader {
       .map((part) => part.trim())
       .filter((part) => part !== "");
   }
+}
+
+function readHost(read: Reader): string {
+  const host = read.text("HOST") ?? "127.0.0.1";
+  if (!isIP(host) && !HOST_NAME.test(host)) {
+    read.fail("HOST", `must be an address or a host's name without a port, not "${host}".`);
+  }
+  return host;
 }
 
 function readServices(read: Reader): readonly ServiceName[] {
@@ -139,7 +166,9 @@ function readServices(read: Reader): readonly ServiceName[] {
 
 function readOrigins(read: Reader): string[] {
   return read.list("CORS_ORIGINS").map((origin) => {
-    const exact = URL.canParse(origin) && new URL(origin).origin === origin;
+    // A wildcard would be a host's name that no browser ever sends.
+    const exact =
+      URL.canParse(origin) && new URL(origin).origin === origin && !origin.includes("*");
     if (!exact) {
       read.fail("CORS_ORIGINS", `takes exact origins like https://example.org, not "${origin}".`);
     }
@@ -147,13 +176,20 @@ function readOrigins(read: Reader): string[] {
   });
 }
 
+/** Whether proxy-addr will understand it; it takes a bare number for an address, which nobody means. */
+function isNetwork(entry: string): boolean {
+  if (!NETWORK_NAMES.has(entry) && !isIP(entry.split("/", 1)[0] ?? "")) return false;
+  try {
+    proxyaddr.compile(entry);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function readProxies(read: Reader): string[] {
   return read.list("TRUST_PROXY").map((entry) => {
-    const [address = "", prefix] = entry.split("/");
-    const bits = isIP(address) === 6 ? 128 : 32;
-    const validPrefix =
-      prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
-    if (!NETWORK_NAMES.has(entry) && !(isIP(address) && validPrefix)) {
+    if (!isNetwork(entry)) {
       read.fail(
         "TRUST_PROXY",
         `takes addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal, not "${entry}".`,
@@ -174,10 +210,10 @@ function readAdmin(read: Reader): Config["admin"] {
     );
     return undefined;
   }
-  if (!/^[^\s@]+@[^\s@]+$/.test(email) || email.length > 254) {
+  if (!EMAIL.test(email) || email.length > 254) {
     read.fail("ADMIN_EMAIL", `must be an email address, not "${email}".`);
   }
-  const strong = password.length >= 8 && /\p{L}/u.test(password) && /\d/.test(password);
+  const strong = [...password].length >= 8 && /\p{L}/u.test(password) && /\d/.test(password);
   if (!strong || Buffer.byteLength(password) > PASSWORD_BYTES) {
     read.fail(
       "ADMIN_PASSWORD",
@@ -211,7 +247,7 @@ export function loadConfig(environment: Environment): Config {
   }
   const config: Config = {
     production,
-    host: read.text("HOST") ?? "127.0.0.1",
+    host: readHost(read),
     port: read.integer("PORT", 3000, 0, 65_535),
     databaseUrl,
     databasePool: read.integer("DATABASE_POOL", 10, 2, 200),
@@ -238,23 +274,48 @@ export function loadConfig(environment: Environment): Config {
 
 const SECRET_FILE = "jwt-secret";
 
+/** Writes the file whole or not at all; one that is there already stays. */
+function writeOnce(file: string, text: string): void {
+  // Not by process id: two containers on one volume may both be number 1.
+  const draft = `${file}.${randomBytes(6).toString("hex")}`;
+  writeFileSync(draft, text, { mode: 0o600 });
+  try {
+    // Of two processes that start together the first one's secret holds for both, and neither reads half of it.
+    linkSync(draft, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    rmSync(draft);
+  }
+}
+
+function readOrWriteSecret(dataDir: string): string {
+  const file = join(dataDir, SECRET_FILE);
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  mkdirSync(dataDir, { recursive: true });
+  writeOnce(file, randomBytes(48).toString("base64url"));
+  return readFileSync(file, "utf8").trim();
+}
+
 /**
  * The secret that signs access tokens: `JWT_SECRET`, else one generated into `DATA_DIR` at the first start
  * (readable by its owner alone), so that tokens outlive a restart.
+ *
+ * @throws ConfigError where the directory cannot be used or the file is damaged
  */
-export function jwtSecret(config: Config): string {
+export function jwtSecret(config: Pick<Config, "jwtSecret" | "dataDir">): string {
   if (config.jwtSecret !== undefined) return config.jwtSecret;
-  const file = join(config.dataDir, SECRET_FILE);
-  mkdirSync(config.dataDir, { recursive: true });
-  if (!existsSync(file)) {
-    try {
-      // `wx`: of two processes that start together the first one's secret holds for both.
-      writeFileSync(file, randomBytes(48).toString("base64url"), { mode: 0o600, flag: "wx" });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
+  let secret: string;
+  try {
+    secret = readOrWriteSecret(config.dataDir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ConfigError([`DATA_DIR ${config.dataDir} cannot hold the ${SECRET_FILE}: ${code}.`]);
   }
-  const secret = readFileSync(file, "utf8").trim();
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
     throw new ConfigError([
       `DATA_DIR holds a damaged ${SECRET_FILE}; remove that file or set JWT_SECRET.`,

@@ -166,8 +166,7 @@ const UNAVAILABLE_TYPES = new Set([
   "REQUEST_SKIPPED",
   "REQUEST_REJECTED",
   "QUEUE_FULL",
-  "CIRCUIT_BREAKER_OPENED",
-  "GRACEFUL_STOPPING",
+  "BAD_GATEWAY",
 ]);
 
 interface ForeignError {

@@ -93,7 +93,7 @@ export interface Pagination {
 
 const CURSOR_VERSION = 1;
 const INTEGER = /^-?\d{1,18}$/;
-/** 9999-12-31 in milliseconds; what lies beyond did not come from us. */
+/** 9999-12-31 in milliseconds; what lies beyond, or before 1970, did not come from us. */
 const LAST_INSTANT = 253_402_300_799_999;
 
 interface Position {
@@ -136,7 +136,8 @@ function decode(cursor: string, sorts: ListSource["sorts"]): Position {
     before >= 0 &&
     (kind === "text"
       ? key.isWellFormed() && !key.includes("\u0000")
-      : INTEGER.test(key) && (kind === "integer" || Math.abs(Number(key)) <= LAST_INSTANT));
+      : INTEGER.test(key) &&
+        (kind === "integer" || (Number(key) >= 0 && Number(key) <= LAST_INSTANT)));
   if (!valid) throw cursorFault("is not a cursor of this list");
   return { sort, order, key, id, before };
 }

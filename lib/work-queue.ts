@@ -24,9 +24,11 @@ export function createWorkQueue(limits: { concurrency: number; waiting: number }
   let running = 0;
   let typicalMs = 50;
 
+  // The slot goes straight to who waits longest: were it free for a moment, a newcomer could take it as well.
   const release = () => {
-    running--;
-    waiting.shift()?.();
+    const next = waiting.shift();
+    if (next) next();
+    else running--;
   };
   return {
     async run(work) {
@@ -36,8 +38,9 @@ export function createWorkQueue(limits: { concurrency: number; waiting: number }
           throw new ServiceUnavailable({ retryAfter: Math.max(1, Math.ceil(backlogMs / 1000)) });
         }
         await new Promise<void>((resolve) => waiting.push(resolve));
+      } else {
+        running++;
       }
-      running++;
       const startedAt = performance.now();
       try {
         return await work();

@@ -49,8 +49,9 @@ class SharedPoolAdapter extends SequelizeDbAdapter {
   override async disconnect(): Promise<void> {}
 }
 
+/** moleculer-db gives this error of its own neither a type nor an entry in its index. */
 const isMissing = (error: unknown) =>
-  error instanceof Error && "type" in error && error.type === "ENTITY_NOT_FOUND";
+  error instanceof Error && error.name === "EntityNotFoundError";
 
 /**
  * moleculer-db's CRUD over a model, behind a typed face. The service that uses it takes `mixin` and calls

@@ -159,9 +159,12 @@ const NUMBER_TEXT = /^-?\d{1,15}(?:\.\d{1,15})?$/;
 const numberFromQuery =
   (form: RegExp, words: string, min: number, max: number): Check =>
   (value, errors) => {
-    const number =
-      typeof value === "number" ? value : form.test(String(value)) ? Number(value) : Number.NaN;
-    if (Number.isNaN(number) || (form === INTEGER_TEXT && !Number.isInteger(number))) {
+    const number = typeof value === "string" && form.test(value) ? Number(value) : value;
+    if (
+      typeof number !== "number" ||
+      Number.isNaN(number) ||
+      (form === INTEGER_TEXT && !Number.isInteger(number))
+    ) {
       return refuse(errors, `must be ${words}`);
     }
     if (number < min || number > max) return refuse(errors, `must lie between ${min} and ${max}`);
@@ -191,14 +194,21 @@ export const queryBoolean = (): CustomRule<"queryBoolean"> =>
     return refuse(errors, "must be true or false");
   });
 
+/** Latitude and longitude of a text `lat,lng`, or of the point that an earlier check made of one. */
+function pointOf(value: unknown): unknown[] {
+  if (typeof value === "string") {
+    return value.split(",").map((part) => (NUMBER_TEXT.test(part) ? Number(part) : undefined));
+  }
+  // Whoever writes a query can send objects as well, so an object proves nothing of what is in it.
+  const { lat, lng, ...rest } = Object(value) as Record<string, unknown>;
+  return [lat, lng, ...Object.keys(rest)];
+}
+
 /** A place on earth as the text `lat,lng`, in degrees; given back as `{lat, lng}`. */
 export const queryPoint = (): CustomRule<"queryPoint"> =>
   custom("queryPoint", (value, errors) => {
-    if (typeof value === "object" && value !== null && "lat" in value && "lng" in value)
-      return value;
-    const parts = String(value).split(",");
-    const [lat, lng] = parts.map((part) => (NUMBER_TEXT.test(part) ? Number(part) : Number.NaN));
-    if (parts.length !== 2 || lat === undefined || lng === undefined) {
+    const [lat, lng, ...more] = pointOf(value);
+    if (typeof lat !== "number" || typeof lng !== "number" || more.length) {
       return refuse(errors, "must be a latitude and a longitude: lat,lng");
     }
     if (!(Math.abs(lat) <= 90 && Math.abs(lng) <= 180)) {

@@ -28,24 +28,52 @@ interface RawProblem {
 const clip = (name: string) =>
   name.length > ECHO_CHARACTERS ? `${name.slice(0, ECHO_CHARACTERS)}…` : name;
 
+const wordsOf = ({ type, message, actual }: RawProblem): string =>
+  type === "required" && actual === null ? "must not be null" : (message ?? "is not acceptable");
+
 /** The validator's findings in the form that clients get; every unknown field has an entry of its own. */
 function fieldErrors(problems: RawProblem[]): FieldError[] {
   return problems
-    .flatMap(({ type, field, message, actual }) =>
-      type === "objectStrict"
-        ? String(actual)
-            .split(", ")
-            .map((name) => ({
-              field: clip(field ? `${field}.${name}` : name),
-              message: "is not a known field",
-            }))
-        : [{ field: clip(field ?? "body"), message: message ?? "is not acceptable" }],
-    )
+    .flatMap((problem) => {
+      const { type, field, actual } = problem;
+      if (type !== "objectStrict")
+        return [{ field: clip(field ?? "body"), message: wordsOf(problem) }];
+      return String(actual)
+        .split(", ")
+        .map((name) => ({
+          field: clip(field ? `${field}.${name}` : name),
+          message: "is not a known field",
+        }));
+    })
     .slice(0, ECHO_ERRORS);
 }
 
 type Check = (params: unknown) => true | RawProblem[];
 type Handler = (ctx: { params: unknown }) => Promise<unknown>;
+
+interface RuleShape {
+  default?: unknown;
+  nullable?: boolean;
+  props?: Record<string, RuleShape>;
+}
+
+/** Fields set to null that have a default: the validator would take null for left out and fill it in. */
+function nullsForDefaults(
+  rules: Record<string, RuleShape>,
+  values: object,
+  path = "",
+): RawProblem[] {
+  return Object.entries(values).flatMap(([name, value]): RawProblem[] => {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
+    const field = `${path}${name}`;
+    if (value === null) {
+      const filledIn = rule?.default !== undefined && !rule.nullable;
+      return filledIn ? [{ type: "required", field, actual: null }] : [];
+    }
+    const nested = rule?.props && typeof value === "object" ? rule.props : undefined;
+    return nested ? nullsForDefaults(nested, value, `${field}.`) : [];
+  });
+}
 
 /** Adds the fault of a change that changes nothing. */
 function withoutChange(
@@ -79,8 +107,15 @@ export class ContractValidator extends Validators.Fastest {
     ): Handler => {
       if (typeof schema.params !== "object" || schema.params === null) return handler;
       const missing = schema.missing ?? {};
+      const rules = schema.params as Record<string, RuleShape>;
       // Moleculer types checkers as possibly asynchronous; ours never are.
-      const check = this.compile(schema.params as Record<string, unknown>) as unknown as Check;
+      const validate = this.compile(rules as Record<string, unknown>) as unknown as Check;
+      const check: Check = (params) => {
+        // Before the validator, which writes the defaults into the parameters.
+        const nulls = nullsForDefaults(rules, Object(params));
+        const outcome = validate(params);
+        return nulls.length ? [...nulls, ...(outcome === true ? [] : outcome)] : outcome;
+      };
       return async (ctx) => {
         const params = ctx.params ?? {};
         const outcome = withoutChange(params, schema.changes, check(params));

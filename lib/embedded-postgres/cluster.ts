@@ -133,7 +133,7 @@ export async function readyCluster(
   );
 }
 
-function isCredentials(value: unknown): value is Credentials {
+export function isCredentials(value: unknown): value is Credentials {
   return (
     typeof value === "object" &&
     value !== null &&

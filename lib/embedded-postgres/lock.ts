@@ -3,7 +3,7 @@ import { Client } from "pg";
 import { codeOf, EmbeddedPostgresError, messageOf } from "./errors";
 
 /** Any number will do, as long as it is the same in every version of Marquee. */
-const KEY = "5577100214";
+export const KEY = "5577100214";
 
 /** The server needs a moment to see that a killed process's session has ended. */
 export const TAKEN_FOR_SURE_AFTER_MS = 1_000;

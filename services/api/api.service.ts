@@ -19,7 +19,7 @@ import { MethodNotAllowed, NotFound, Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { version } from "../../package.json";
 import { type Contracts, contracts } from "../contracts";
-import { readBody } from "./body";
+import { checkDepth, readBody } from "./body";
 import { clientAddress } from "./client-address";
 import { endedSessions } from "./ended-sessions";
 import { entityTag } from "./entity-tag";
@@ -29,7 +29,7 @@ import { actionParameters, type ParameterPlaces, parametersOf } from "./paramete
 import { sendProblem } from "./problem";
 import { budgetsOf, namedAccount } from "./rate-limits";
 import { API_BASE, routesOf } from "./routes";
-import { systemPages } from "./system-pages";
+import { sendOptions, systemPages } from "./system-pages";
 
 /** What authentication found out; a fault waits for its turn in the order of errors. */
 type Identity = { caller: Caller | null } | { fault: unknown };
@@ -60,7 +60,9 @@ interface GatewayService extends Service {
 
 const BEARER = /^Bearer +([\w.~+/-]+=*)$/i;
 
-const asMeta = (ctx: Context) => ctx.meta as Meta & { $statusCode?: number; $location?: string };
+/** Ours, and what moleculer-web reads from there. */
+const asMeta = (ctx: Context) =>
+  ctx.meta as Meta & { $statusCode?: number; $location?: string; $responseType?: string };
 
 /** The path's parameters; what is not valid percent-encoding stays as it is and is nobody's id. */
 function matchPath(alias: GatewayAlias, url: string): Record<string, string> | undefined {
@@ -171,8 +173,7 @@ export default function apiService({ config }: Kernel): ServiceSchema {
   const answerOptions = (res: ServerResponse, path: string) => {
     const allow = methodsAt(path);
     if (allow.length === 0) throw new NotFound({});
-    res.writeHead(204, { Allow: allow.join(", "), "Content-Length": "0" });
-    res.end();
+    sendOptions(res, allow);
   };
 
   const logAccess = (req: GatewayRequest, res: ServerResponse, path: string, startedAt: number) => {
@@ -227,7 +228,8 @@ export default function apiService({ config }: Kernel): ServiceSchema {
       logRequestParams: null,
       logRouteRegistration: null,
       optimizeOrder: false,
-      qsOptions: { depth: 2, parameterLimit: 100, arrayLimit: 20, ignoreQueryPrefix: true },
+      // Names are taken as they are: `limit[]` is another name than `limit`.
+      qsOptions: { depth: 0, parseArrays: false, parameterLimit: 100 },
       // Everything that goes wrong behind the server ends here.
       onError: (req: GatewayRequest, res: ServerResponse, error: unknown) => fail(req, res, error),
       routes: [
@@ -270,6 +272,7 @@ export default function apiService({ config }: Kernel): ServiceSchema {
             const meta = asMeta(ctx);
             meta.caller = identity.caller;
             if (req.requestId) meta.requestId = req.requestId;
+            checkDepth(req.parsedBody);
             req.$params = actionParameters(places, {
               path: (req.$params?.params as Record<string, unknown>) ?? {},
               query: req.query ?? {},
@@ -297,7 +300,7 @@ export default function apiService({ config }: Kernel): ServiceSchema {
             res.setHeader("Cache-Control", "private, no-cache");
             res.appendHeader("Vary", "Authorization");
             if (contentType && typeof data === "string") {
-              res.setHeader("Content-Type", contentType);
+              meta.$responseType = contentType;
               res.setHeader("ETag", entityTag(undefined, data));
               return Buffer.from(data);
             }

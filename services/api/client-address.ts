@@ -2,15 +2,20 @@ import type { IncomingMessage } from "node:http";
 import { isIPv6 } from "node:net";
 import proxyaddr from "proxy-addr";
 
-/** The first half of an IPv6 address: the network that one customer gets as a whole. */
+const groupsOf = (text: string | undefined): number[] =>
+  text ? text.split(":").map((group) => Number.parseInt(group, 16)) : [];
+
+/**
+ * The first half of an IPv6 address: the network that one customer gets as a whole. Always in one spelling,
+ * because a proxy may write the same address in several.
+ */
 function networkOf(address: string): string {
-  const [head = "", tail] = address.split("::");
-  const groups = head ? head.split(":") : [];
-  if (tail !== undefined) {
-    const rest = tail ? tail.split(":") : [];
-    groups.push(...Array<string>(Math.max(0, 8 - groups.length - rest.length)).fill("0"), ...rest);
-  }
-  return `${groups.slice(0, 4).join(":")}::/64`;
+  const [head, tail] = address.split("::");
+  const left = groupsOf(head);
+  const right = groupsOf(tail);
+  const zeros = Array<number>(Math.max(0, 8 - left.length - right.length)).fill(0);
+  const network = [...left, ...zeros, ...right].slice(0, 4);
+  return `${network.map((group) => group.toString(16)).join(":")}::/64`;
 }
 
 /**

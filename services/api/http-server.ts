@@ -7,6 +7,7 @@ import type { Config } from "../../lib/config";
 import { BadRequest, HeadersTooLarge } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { PROBLEM_TYPE, problemOf, sendProblem } from "./problem";
+import { API_BASE } from "./routes";
 
 /** A client that sends slower than this is not served: it would hold a connection for nothing. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -17,6 +18,8 @@ const KEEP_ALIVE_MS = 65_000;
 const DRAIN_MS = 5_000;
 
 const REQUEST_ID = /^[\w.-]{1,100}$/;
+/** The scheme and host of a target that names the server in full (RFC 9112, 3.2.2). */
+const AUTHORITY = /^https?:\/\/[^/?#]*/i;
 
 type Middleware = (
   req: IncomingMessage,
@@ -44,6 +47,7 @@ function requestIdOf(req: IncomingMessage): string {
 function middlewaresOf(config: Config): Middleware[] {
   // These packages are written for Express, whose requests are Node's with more on them; they use Node's part.
   const asPlain = (middleware: unknown) => middleware as Middleware;
+  const compress = asPlain(compression());
   return [
     asPlain(
       helmet({
@@ -74,17 +78,41 @@ function middlewaresOf(config: Config): Middleware[] {
           ),
         ]
       : []),
-    asPlain(
-      compression({
-        filter: (req, res) => !req.url?.startsWith("/api/auth/") && compression.filter(req, res),
-      }),
-    ),
+    // Decided before moleculer-web cuts the base off the URL.
+    (req, res, next) =>
+      req.url?.startsWith(`${API_BASE}/auth/`) ? next() : compress(req, res, next),
   ];
 }
 
-/** What HTTP itself goes wrong with never becomes a request; the answer is written to the bare socket. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+/** Brings a request into the one form that all behind here know. */
+function normalize(req: IncomingMessage, requestId: string): void {
+  // Moleculer-web takes the id of its context from here, and would prefer the other header.
+  req.headers["x-request-id"] = requestId;
+  delete req.headers["x-correlation-id"];
+  const target = (req.url ?? "/").replace(AUTHORITY, "");
+  req.url = target.startsWith("/") || target === "*" ? target : `/${target}`;
+  // Moleculer-web would answer 304 to a POST that has been done.
+  if (req.method !== "GET" && req.method !== "HEAD") delete req.headers["if-none-match"];
+  // This is for caches on the way; `fetch` says «no-cache» beside its own If-None-Match, and means to ask us.
+  delete req.headers["cache-control"];
+}
+
+/** HTTP/1.1 asks for it (RFC 9112, 3.2); Node's own refusal would have no body. */
+function checkHost({ httpVersion, headers }: IncomingMessage): void {
+  if (httpVersion === "1.1" && headers.host === undefined) throw new BadRequest({});
+}
+
+/**
+ * What HTTP itself goes wrong with never becomes a request; the answer is written to the bare socket.
+ *
+ * @param answering whether an answer to an earlier request is under way there
+ */
+function answerBrokenRequest(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  answering: boolean,
+): void {
+  if (error.code === "ECONNRESET" || !socket.writable || answering) {
     socket.destroy();
     return;
   }
@@ -113,7 +141,7 @@ export interface HttpServer {
    * @throws NodeJS.ErrnoException with code EADDRINUSE when the port is taken
    */
   listen(): Promise<void>;
-  /** Stops to accept, lets requests in flight end, then closes. */
+  /** Lets requests in flight end, then stops to accept and closes. */
   drain(): Promise<void>;
 }
 
@@ -126,17 +154,27 @@ export type RequestHandler = (
 
 export function httpServer(config: Config, handle: RequestHandler): HttpServer {
   const middlewares = middlewaresOf(config);
+  const connections = new Set<Socket>();
+  const answers = new Set<ServerResponse>();
   let draining = false;
+  let answeredOne = () => {};
 
-  const server = createServer(async (req, res) => {
+  const forget = (res: ServerResponse) => {
+    answers.delete(res);
+    answeredOne();
+    if (draining) hangUpIdle();
+  };
+
+  const server = createServer({ requireHostHeader: false }, async (req, res) => {
+    answers.add(res);
+    res.once("close", () => forget(res));
     const requestId = requestIdOf(req);
-    // Moleculer-web takes the id of its context from here, and would prefer the other header.
-    req.headers["x-request-id"] = requestId;
-    delete req.headers["x-correlation-id"];
+    normalize(req, requestId);
     res.setHeader("X-Request-Id", requestId);
     if (draining) res.setHeader("Connection", "close");
     try {
       for (const middleware of middlewares) await run(middleware, req, res);
+      checkHost(req);
       await handle(req, res, requestId);
     } catch (error) {
       sendProblem(req, res, error, requestId);
@@ -145,7 +183,35 @@ export function httpServer(config: Config, handle: RequestHandler): HttpServer {
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.on("clientError", answerBrokenRequest);
+  server.on("connection", (socket) => {
+    connections.add(socket);
+    socket.once("close", () => {
+      connections.delete(socket);
+      // An answer that waits behind another one on the same connection does not hear of its end.
+      for (const res of answers) if (res.req.socket === socket) forget(res);
+    });
+  });
+  // Who expects what we do not know gets the answer all the same, as RFC 9110 (10.1.1) allows.
+  server.on("checkExpectation", (req, res) => server.emit("request", req, res));
+  server.on("clientError", (error, socket: Socket) => {
+    const answering = [...answers].some((res) => res.req.socket === socket && res.headersSent);
+    answerBrokenRequest(error, socket, answering);
+  });
+
+  /** Node's own closing of idle connections spares those on which nothing was ever asked. */
+  const hangUpIdle = () => {
+    if (server.listening) return;
+    const busy = new Set([...answers].map(({ req }) => req.socket));
+    for (const socket of connections) if (!busy.has(socket)) socket.destroySoon();
+  };
+
+  const allAnswered = async (waiting: readonly ServerResponse[]) => {
+    while (waiting.some((res) => answers.has(res))) {
+      await new Promise<void>((resolve) => {
+        answeredOne = resolve;
+      });
+    }
+  };
 
   return {
     server,
@@ -163,11 +229,15 @@ export function httpServer(config: Config, handle: RequestHandler): HttpServer {
     async drain() {
       if (draining || !server.listening) return;
       draining = true;
+      const inFlight = [...answers];
+      for (const res of inFlight) if (!res.headersSent) res.setHeader("Connection", "close");
+      const deadline = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+      // Who asks meanwhile whether we are ready shall hear that we are not, so the door stays open so long.
+      await allAnswered(inFlight);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+      hangUpIdle();
       await closed;
-      clearTimeout(late);
+      clearTimeout(deadline);
     },
   };
 }

@@ -30,9 +30,9 @@ export interface RequestParts {
 }
 
 /**
- * Puts an action's parameters together. Each is taken from its own place only, so that neither a query nor
- * a body can pass for a path or a header; query parameters that nobody knows are ignored, body fields that
- * nobody knows are left in for the validator to refuse.
+ * Puts an action's parameters together. Each is taken from its own place only, so that nothing can pass for
+ * what belongs elsewhere; query parameters that nobody knows are ignored, body fields that nobody knows are
+ * left in for the validator to refuse.
  *
  * @throws ValidationFailed for a body that is no object, or that has a field which belongs elsewhere
  */
@@ -44,7 +44,7 @@ export function actionParameters(
   if (body !== undefined && (typeof body !== "object" || body === null || Array.isArray(body))) {
     throw new ValidationFailed({ errors: [{ field: "body", message: "must be an object" }] });
   }
-  const misplaced: FieldError[] = [...places.path, ...Object.keys(places.headers)]
+  const misplaced: FieldError[] = [...places.path, ...places.query, ...Object.keys(places.headers)]
     .filter((name) => body !== undefined && Object.hasOwn(body, name))
     .map((name) => ({ field: name, message: "is not a known field" }));
   if (misplaced.length) throw new ValidationFailed({ errors: misplaced });

@@ -7,6 +7,7 @@ import { MethodNotAllowed, ServiceUnavailable } from "../../lib/errors";
 /** Answers a GET of one fixed path at the root. */
 type Page = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
 
+const METHODS = ["GET", "HEAD"];
 const HTML = "text/html; charset=utf-8";
 const SCRIPT = "text/javascript; charset=utf-8";
 
@@ -50,6 +51,12 @@ const send = (res: ServerResponse, type: string, body: string | Buffer, cache = 
 
 const sendJson = (res: ServerResponse, body: unknown, cache: string) =>
   send(res, "application/json; charset=utf-8", JSON.stringify(body), cache);
+
+/** Answers OPTIONS, a browser's preflight included, with the methods of the path. */
+export function sendOptions(res: ServerResponse, methods: string[]): void {
+  res.writeHead(204, { Allow: methods.join(", "), "Content-Length": "0" });
+  res.end();
+}
 
 export interface SystemPages {
   /**
@@ -97,10 +104,9 @@ export function systemPages(parts: {
     async serve(req, res, path) {
       const page = pages.get(path.length > 1 ? path.replace(/\/$/, "") : path);
       if (!page) return false;
-      if (req.method !== "GET" && req.method !== "HEAD") {
-        throw new MethodNotAllowed({ allow: ["GET", "HEAD"] });
-      }
-      await page(req, res);
+      if (req.method === "OPTIONS") sendOptions(res, METHODS);
+      else if (req.method === "GET" || req.method === "HEAD") await page(req, res);
+      else throw new MethodNotAllowed({ allow: METHODS });
       return true;
     },
   };

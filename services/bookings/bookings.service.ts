@@ -6,11 +6,11 @@
  * a user has one active booking for an event at most; a booking moves along its lifecycle alone.
  */
 import type { ServiceSchema } from "moleculer";
-import { ValidationFailed } from "../../lib/errors";
+import { isError, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import type { Kernel } from "../../lib/kernel";
 import { implement } from "../contracts";
-import { bookings } from "./bookings.contract";
+import { BookingNotActive, bookings } from "./bookings.contract";
 import * as rules from "./bookings.rules";
 import { bookingsStore } from "./bookings.store";
 
@@ -55,10 +55,16 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
           cancelled++;
           emit("bookings.cancelled", { ...occurrence(booking), reason });
         };
-        if (userId !== undefined) {
-          for (const id of await store.activeOfUser(userId)) {
+        // What somebody else cancels meanwhile is what we want.
+        const cancelIfActive = async (id: string) => {
+          try {
             announce(await store.cancel(id, reason, clock.now()));
+          } catch (error) {
+            if (!isError(error, BookingNotActive)) throw error;
           }
+        };
+        if (userId !== undefined) {
+          for (const id of await store.activeOfUser(userId)) await cancelIfActive(id);
         }
         if (eventId !== undefined) {
           let chunk: rules.Booking[];
@@ -71,10 +77,10 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
       },
 
       async $find({ params }) {
-        return rules.withoutAttendee(await store.find(params.id));
+        return rules.withoutAttendee(await store.find(params.id, clock.now()));
       },
 
-      $list: ({ params }) => store.list(params),
+      $list: ({ params }) => store.list(params, clock.now()),
 
       async $attendees({ params: { eventId, booked, after, limit } }) {
         return { userIds: await store.attendees(eventId, booked, after, limit) };
@@ -101,13 +107,13 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
       },
 
       async find({ params }, caller) {
-        const booking = await store.find(params.id);
+        const booking = await store.find(params.id, clock.now());
         rules.checkMayRead(booking, caller);
         return rules.withoutAttendee(booking);
       },
 
       async cancel({ params: { id }, call }, caller) {
-        const booking = await store.find(id);
+        const booking = await store.find(id, clock.now());
         rules.checkMayCancel(booking, caller);
         const reason = caller.id === booking.userId ? "attendee" : "admin";
         await call("bookings.$update", { id, status: "cancelled", reason });

@@ -42,7 +42,7 @@ const COLUMNS = `b.id, b.event_id AS "eventId", b.user_id AS "userId", b.quantit
   b.currency, b.hold_expires_at AS "holdExpiresAt", b.created_at AS "createdAt", b.updated_at AS "updatedAt",
   t.tickets, e.title AS "eventTitle", e.start_date_time AS "eventStart", e.end_date_time AS "eventEnd",
   e.time_zone AS "eventTimeZone", e.location AS "eventLocation",
-  CASE WHEN e.status = 'published' AND e.end_date_time <= now() THEN 'completed' ELSE e.status END AS "eventStatus",
+  CASE WHEN e.status = 'published' AND e.end_date_time <= $now THEN 'completed' ELSE e.status END AS "eventStatus",
   e.host_id AS "hostId", h.name AS "hostName", p.name AS "attendeeName", p.email AS "attendeeEmail"`;
 
 // Event, host and attendee are neighbours' tables, joined for reading: a list asks for a hundred at once.
@@ -91,10 +91,10 @@ export interface Scope {
 export function bookingsStore(database: Database) {
   const { bookings, tickets } = defineBookings(database.sequelize);
 
-  const read = async (id: string, transaction?: Transaction): Promise<Booking> => {
+  const read = async (id: string, now: Date, transaction?: Transaction): Promise<Booking> => {
     const [row] = await database.query<BookingRow>(
       `SELECT ${COLUMNS} FROM ${TABLES} WHERE b.id = $id`,
-      { id },
+      { id, now },
       transaction,
     );
     if (!row) throw new BookingNotFound({});
@@ -196,12 +196,12 @@ export function bookingsStore(database: Database) {
           })),
           { transaction },
         );
-        return read(id, transaction);
+        return read(id, now, transaction);
       });
     },
 
     /** @throws BookingNotFound */
-    find: (id: string): Promise<Booking> => read(id),
+    find: (id: string, now: Date): Promise<Booking> => read(id, now),
 
     /**
      * Cancels one booking and frees its seats.
@@ -209,7 +209,7 @@ export function bookingsStore(database: Database) {
      * @throws BookingNotFound, BookingNotActive
      */
     async cancel(id: string, reason: CancelReason, now: Date): Promise<Booking> {
-      const { eventId } = await read(id);
+      const { eventId } = await read(id, now);
       return database.transaction(async (transaction) => {
         // The event first, as everywhere, also one that is removed already.
         await database.query(
@@ -217,10 +217,10 @@ export function bookingsStore(database: Database) {
           { eventId },
           transaction,
         );
-        const booking = await read(id, transaction);
+        const booking = await read(id, now, transaction);
         checkTransition(booking.status, "cancelled");
         await cancelLocked(eventId, [id], reason, now, transaction);
-        return read(id, transaction);
+        return read(id, now, transaction);
       });
     },
 
@@ -236,7 +236,7 @@ export function bookingsStore(database: Database) {
           `SELECT ${COLUMNS} FROM ${TABLES}
             WHERE b.event_id = $eventId AND b.status IN ('pending', 'confirmed')
             ORDER BY b.id LIMIT ${CANCEL_CHUNK}`,
-          { eventId },
+          { eventId, now },
           transaction,
         );
         const found = rows.map(toBooking);
@@ -273,7 +273,7 @@ export function bookingsStore(database: Database) {
       return rows.map(({ userId }) => userId);
     },
 
-    async list({ userId, hostId, eventId, status, ...request }: ListRequest & Scope) {
+    async list({ userId, hostId, eventId, status, ...request }: ListRequest & Scope, now: Date) {
       const scope = { userId, hostId, eventId, status };
       const columns = {
         userId: "b.user_id",
@@ -290,7 +290,7 @@ export function bookingsStore(database: Database) {
           from: TABLES,
           // The keys are those of `columns`: both lists are made above from the same four names.
           where: given.map(([name]) => `${columns[name as keyof typeof columns]} = $${name}`),
-          bind: Object.fromEntries(given),
+          bind: { ...Object.fromEntries(given), now },
           id: "b.id",
           sorts: {
             createdAt: created,

@@ -7,16 +7,24 @@
  */
 import type { ServiceSchema } from "moleculer";
 import type { Call, Caller, Emit } from "../../lib/contract/define";
+import { isError, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import type { Kernel } from "../../lib/kernel";
+import { AvailableEventNotFound } from "../available-events/available-events.contract";
 import { type Contracts, implement } from "../contracts";
 import { calendarOf } from "./events.calendar";
 import { EventNotFound, events } from "./events.contract";
 import * as rules from "./events.rules";
-import { eventsStore } from "./events.store";
+import { eventsStore, NOT_IN_CATALOGUE } from "./events.store";
 
 /** The newer a retry of a removal, the fewer events are left; more rounds than this mean something is stuck. */
 const MOST_ROUNDS = 10_000;
+
+/**
+ * The occurrence id of an event's cancellation: its own id as a UUID of version 8. An event is cancelled
+ * once, however often that is asked for or taken up again, and so nobody is told twice.
+ */
+const cancellationId = (eventId: string) => `${eventId.slice(0, 14)}8${eventId.slice(15)}`;
 
 export default function eventsService({ clock, database }: Kernel): ServiceSchema {
   const store = eventsStore(database);
@@ -37,6 +45,22 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
   const announceUpdate = (emit: Emit<Contracts>, event: rules.Event, reason: string | null) => {
     if (event.status === "draft") return;
     emit("events.updated", { ...occurrence(event), status: event.status, reason });
+  };
+
+  /**
+   * Looks an entry up before anything else is found wrong with a change. That it goes between now and then
+   * shows as a foreign key that refuses.
+   *
+   * @throws ValidationFailed for one that the catalogue lacks
+   */
+  const checkCatalogue = async (call: Call<Contracts>, id: string | null | undefined) => {
+    if (!id) return;
+    try {
+      await call("available-events.$find", { id });
+    } catch (error) {
+      if (!isError(error, AvailableEventNotFound)) throw error;
+      throw new ValidationFailed({ errors: [NOT_IN_CATALOGUE] });
+    }
   };
 
   /** Loads an event that the caller may see. */
@@ -65,8 +89,21 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
       return event.status === "cancelled" ? null : { status: "cancelled" };
     });
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
-    await store.remove(id, now);
+    // Of those who remove it at once one does it, and one tells of it.
+    if (!(await store.remove(id, now))) throw new EventNotFound({});
     emit("events.deleted", occurrence(after));
+  };
+
+  /** Removes an event unless somebody else has done so meanwhile. */
+  const removeIfThere = async (
+    id: string,
+    ctx: { call: Call<Contracts>; emit: Emit<Contracts> },
+  ) => {
+    try {
+      await remove(id, undefined, ctx);
+    } catch (error) {
+      if (!isError(error, EventNotFound)) throw error;
+    }
   };
 
   return implement(events, {
@@ -103,7 +140,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         for (let round = 0; round < MOST_ROUNDS; round++) {
           const ids = await store.idsOfHost(hostId);
           if (ids.length === 0) return;
-          for (const id of ids) await remove(id, undefined, ctx);
+          for (const id of ids) await removeIfThere(id, ctx);
         }
         throw new Error(`Events of host ${hostId} keep coming`);
       },
@@ -135,6 +172,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
       async update({ params, call }, caller) {
         const { id, ifMatch: _ifMatch, ...changes } = params;
         rules.checkChanges(changes);
+        await checkCatalogue(call, changes.availableEventId);
         await managed(call, id, caller);
         return call("events.$update", params);
       },
@@ -157,6 +195,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
       },
 
       async postpone({ params: { id, reason = null, ...times }, call, emit }, caller) {
+        rules.checkChanges(times);
         await managed(call, id, caller);
         const now = clock.now();
         const { after } = await store.change(id, now, (event) => {
@@ -177,7 +216,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         });
         await call("bookings.$delete", { eventId: id, reason: "event_cancelled" });
         const event = await store.find(id, now);
-        emit("events.cancelled", { ...occurrence(event), reason });
+        emit("events.cancelled", { ...occurrence(event), id: cancellationId(id), reason });
         return event;
       },
 

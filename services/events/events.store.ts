@@ -1,5 +1,5 @@
 import { type Database, type Transaction, violatedConstraint } from "../../lib/database";
-import { ValidationFailed } from "../../lib/errors";
+import { type FieldError, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
 import { EventNotFound } from "./events.contract";
@@ -91,12 +91,15 @@ const SORTS: ListSource["sorts"] = {
   price: { sql: "e.price", kind: "integer" },
 };
 
+export const NOT_IN_CATALOGUE: FieldError = {
+  field: "availableEventId",
+  message: "is not in the catalogue",
+};
+
 /** The catalogue is a neighbour's; that an entry is gone shows as a foreign key that refuses. */
 function withCatalogueFault(error: unknown): unknown {
   return violatedConstraint(error) === "events_available_event_id_fkey"
-    ? new ValidationFailed({
-        errors: [{ field: "availableEventId", message: "is not in the catalogue" }],
-      })
+    ? new ValidationFailed({ errors: [NOT_IN_CATALOGUE] })
     : error;
 }
 
@@ -168,20 +171,22 @@ export function eventsStore(database: Database) {
       }
     },
 
-    /** Takes an event away: the row goes where no booking hangs on it, else it stays for their owners. */
-    async remove(id: string, now: Date): Promise<void> {
-      await database.query(
-        "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL",
-        {
-          id,
-          now,
-        },
+    /**
+     * Takes an event away: the row goes where no booking hangs on it, else it stays for their owners. False
+     * when it was gone already.
+     */
+    async remove(id: string, now: Date): Promise<boolean> {
+      const removed = await database.query(
+        "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
+        { id, now },
       );
+      if (removed.length === 0) return false;
       try {
         await database.query("DELETE FROM events WHERE id = $id", { id });
       } catch (error) {
         if (violatedConstraint(error) === undefined) throw error;
       }
+      return true;
     },
 
     /** Ids of a host's events that are not deleted, a chunk at a time. */

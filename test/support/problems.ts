@@ -1,8 +1,10 @@
 import type { Answer } from "./people";
 
+type Body = NonNullable<NonNullable<Parameters<typeof fetch>[1]>["body"]>;
+
 export interface AskOptions {
   headers?: Record<string, string>;
-  body?: BodyInit;
+  body?: Body;
 }
 
 /**

@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net";
 export interface RawAnswer {
   status: number;
   headers: Headers;
+  bytes: Buffer;
   body: string;
 }
 
@@ -112,7 +113,7 @@ export class Wire {
     if (!found) return undefined;
     this.received = rest.subarray(found.length);
     const status = Number(statusLine.split(" ")[1]);
-    return { status, headers, body: found.body.toString() };
+    return { status, headers, bytes: found.body, body: found.body.toString() };
   }
 }
 

@@ -1,0 +1,146 @@
+import { Arena, goodRequest, type JunkRequest, nameOf, routes, throwJunkAt } from "../support/junk";
+
+/** So many requests for each route; `npm run test:long` goes on for longer. */
+const RUNS = 20;
+
+let arena: Arena;
+beforeAll(async () => {
+  arena = await Arena.open();
+});
+afterAll(() => arena.close());
+afterEach(() => {
+  arena.interfere = undefined;
+});
+
+const eachRoute = test.each(routes.map((route) => [nameOf(route), route] as const));
+
+const routeNamed = (name: string) => {
+  const route = routes.find((candidate) => nameOf(candidate) === name);
+  if (!route) throw new Error(`There is no route ${name}`);
+  return route;
+};
+
+describe("Junk is refused and changes nothing", () => {
+  eachRoute("%s", async (_, route) => {
+    await throwJunkAt(arena, route, RUNS);
+  });
+});
+
+describe("Junk would get far, because what it is mixed with is good", () => {
+  eachRoute("a good request to %s is granted", async (_, route) => {
+    const { status, text } = await arena.judge(goodRequest(route));
+    expect(`${status} ${text}`).toMatch(/^2/);
+  });
+});
+
+const asAttendee = (method: string, path: string): JunkRequest => ({
+  method,
+  path,
+  as: "attendee",
+  headers: {},
+});
+const withJson = (request: JunkRequest, body: string): JunkRequest => ({
+  ...request,
+  headers: { ...request.headers, "content-type": "application/json" },
+  body,
+});
+
+/** What junk has found, shrunk; each was once a wrong answer. */
+const FOUND: [string, JunkRequest, number][] = [
+  [
+    "a place in parts, which is an unknown parameter and no place",
+    asAttendee("GET", "/events?near[lat]=x&near[lng]=1"),
+    200,
+  ],
+  ["a number given twice", asAttendee("GET", "/events?limit=1&limit=1"), 422],
+  [
+    "a cursor to a time before there were years",
+    asAttendee(
+      "GET",
+      '/notifications?cursor=⟦base64:[1,"createdAt","asc","-253402300799999","01890000-0000-7000-8000-000000000000",0]⟧',
+    ),
+    422,
+  ],
+  [
+    "a token longer than any of ours",
+    { ...asAttendee("GET", "/auth/me"), as: { authorization: "Bearer ⟦x:5000⟧" } },
+    401,
+  ],
+  [
+    "If-None-Match with a change, which would lose its answer",
+    {
+      ...goodRequest(routeNamed("POST /auth/refresh")),
+      headers: { "if-none-match": "*", "content-type": "application/json" },
+    },
+    200,
+  ],
+  [
+    "a body for a route that takes none",
+    withJson(asAttendee("POST", "/notifications/mark-all-read"), "[]"),
+    422,
+  ],
+  ["a calendar is what it says it is", asAttendee("GET", "/events/⟦event:own⟧/calendar.ics"), 200],
+];
+
+describe("What junk has found before stays mended", () => {
+  test.each(FOUND)("%s", async (_, request, status) => {
+    expect((await arena.judge(request)).status).toBe(status);
+  });
+
+  test("a body cannot pass for a query", async () => {
+    const { text } = await arena.judge(withJson(asAttendee("GET", "/events"), '{"limit":7}'));
+    expect(JSON.parse(text).pagination?.limit).not.toBe(7);
+  });
+
+  test("a broken body of a read has an answer that the description knows", async () => {
+    const { status } = await arena.judge(withJson(asAttendee("GET", "/events"), "{"));
+    expect(status).toBeLessThan(500);
+  });
+});
+
+describe("The judge sees what is wrong", () => {
+  const count = routeNamed("GET /notifications/count");
+  const nobodysBooking = asAttendee("GET", "/bookings/01890000-0000-7000-8000-000000000000");
+
+  test("a failure of the server, with a way to repeat it", async () => {
+    arena.interfere = async (sql) => {
+      if (sql.includes("AS count FROM notifications")) throw new Error("planted");
+    };
+    await expect(throwJunkAt(arena, count, RUNS)).rejects.toThrow(
+      /The server failed[\s\S]*JUNK_SEED=-?\d+ JUNK_PATH=\d/,
+    );
+  });
+
+  test("a row that changed although the request was refused", async () => {
+    arena.interfere = async (sql) => {
+      if (!sql.includes("FROM bookings")) return;
+      arena.interfere = undefined;
+      await arena.meddle("UPDATE users SET email_verified = true WHERE id = '⟦user:other⟧'");
+    };
+    await expect(arena.judge(nobodysBooking)).rejects.toThrow(
+      "Refused, and yet changed: users.email_verified",
+    );
+  });
+
+  test("a column that a success may not change", async () => {
+    arena.interfere = async (sql) => {
+      if (!sql.includes("FROM notifications")) return;
+      arena.interfere = undefined;
+      await arena.meddle("UPDATE events SET host_id = '⟦user:host⟧' WHERE id = '⟦event:other⟧'");
+    };
+    await expect(arena.judge(goodRequest(count))).rejects.toThrow(
+      "notifications.count may not change events.host_id",
+    );
+  });
+
+  test("a change to something of somebody else's", async () => {
+    arena.interfere = async (sql) => {
+      if (!sql.includes("FOR UPDATE OF e")) return;
+      arena.interfere = undefined;
+      await arena.meddle("UPDATE events SET title = 'Mine' WHERE id = '⟦event:other⟧'");
+    };
+    await expect(arena.judge(goodRequest(routeNamed("PATCH /events/:id")))).rejects.toThrow(
+      "events of somebody else: events.title",
+    );
+  });
+});

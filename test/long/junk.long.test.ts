@@ -1,0 +1,36 @@
+import { Arena, everyFieldSpoilt, nameOf, routes, throwJunkAt } from "../support/junk";
+import type { Spread } from "../support/system";
+
+const eachRoute = test.each(routes.map((route) => [nameOf(route), route] as const));
+
+/** The same as in the short test, for longer; over TCP every call is JSON on the way, which has traps of its own. */
+describe.each<[Spread, number]>([
+  ["one process", 300],
+  ["a broker each over TCP", 60],
+])("Junk in %s", (spread, runs) => {
+  let arena: Arena;
+  beforeAll(async () => {
+    arena = await Arena.open(spread);
+  });
+  afterAll(() => arena.close());
+
+  eachRoute("%s", async (_, route) => {
+    await throwJunkAt(arena, route, runs);
+  });
+});
+
+describe("Every field with every piece of junk", () => {
+  let arena: Arena;
+  beforeAll(async () => {
+    arena = await Arena.open();
+  });
+  afterAll(() => arena.close());
+
+  eachRoute("%s", async (_, route) => {
+    const faults: string[] = [];
+    for (const request of everyFieldSpoilt(route)) {
+      await arena.judge(request).catch((error: Error) => faults.push(error.message));
+    }
+    expect(faults).toEqual([]);
+  });
+});

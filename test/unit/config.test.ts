@@ -1,0 +1,328 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import proxyaddr from "proxy-addr";
+import {
+  ConfigError,
+  type Environment,
+  jwtSecret,
+  loadConfig,
+  SERVICE_NAMES,
+} from "../../lib/config";
+import { email, password } from "../../services/users/users.validations";
+import { judged } from "../support/guarded";
+import { variablesRead } from "../support/recorded-environment";
+
+const DATABASE = "postgres://owner:pass-word@db.example:5432/marquee";
+const SECRET = "a secret of thirty-two bytes or so";
+
+/** The sentences with which a start would stop; none when it goes on. */
+function problemsOf(environment: Environment): readonly string[] {
+  try {
+    loadConfig(environment);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    expect(error.message).toBe(error.problems.join("\n"));
+    return error.problems;
+  }
+}
+
+describe("Without any variable", () => {
+  test("everything has a default with which it works on a bare machine", () => {
+    expect(loadConfig({})).toEqual({
+      production: false,
+      host: "127.0.0.1",
+      port: 3000,
+      databaseUrl: undefined,
+      databasePool: 10,
+      dataDir: ".data",
+      natsUrl: undefined,
+      services: SERVICE_NAMES,
+      jwtSecret: undefined,
+      admin: undefined,
+      seedDemo: true,
+      rateLimits: { auth: 5, api: 600 },
+      trustProxy: [],
+      corsOrigins: [],
+      bcryptRounds: 10,
+      maxTicketsPerBooking: 10,
+      logLevel: "info",
+      logFormat: "pretty",
+    });
+  });
+
+  test("or with empty ones, which shells and compose files leave for unset", () => {
+    const empty = Object.fromEntries(variablesRead().map((name) => [name, "  "]));
+    expect(loadConfig(empty)).toEqual(loadConfig({}));
+  });
+});
+
+describe("Defaults that follow from others", () => {
+  test("demo data only goes into the embedded database, unless somebody asks", () => {
+    expect(loadConfig({ DATABASE_URL: DATABASE }).seedDemo).toBe(false);
+    expect(loadConfig({ DATABASE_URL: DATABASE, SEED_DEMO: "true" }).seedDemo).toBe(true);
+    expect(loadConfig({ SEED_DEMO: "false" }).seedDemo).toBe(false);
+  });
+
+  test("in production logs are JSON and a secret is asked for", () => {
+    const production = { NODE_ENV: "production", JWT_SECRET: SECRET };
+    expect(loadConfig(production)).toMatchObject({ production: true, logFormat: "json" });
+    expect(loadConfig({ ...production, LOG_FORMAT: "pretty" }).logFormat).toBe("pretty");
+    expect(problemsOf({ NODE_ENV: "production" })).toEqual([
+      expect.stringMatching(/^JWT_SECRET is required/),
+    ]);
+  });
+});
+
+test("Good values arrive, trimmed", () => {
+  expect(
+    loadConfig({
+      HOST: "0.0.0.0",
+      PORT: " 8080 ",
+      DATABASE_URL: DATABASE,
+      DATABASE_POOL: "25",
+      DATA_DIR: "/var/lib/marquee",
+      NATS_URL: "nats://a:4222, nats://b:4222",
+      SERVICES: "events, bookings,events",
+      JWT_SECRET: SECRET,
+      ADMIN_EMAIL: "admin@example.org",
+      ADMIN_PASSWORD: "geheim 123",
+      SEED_DEMO: "on",
+      RATE_LIMIT_AUTH: "0",
+      RATE_LIMIT_API: "1000",
+      TRUST_PROXY: "10.0.0.0/8, loopback, ::1",
+      CORS_ORIGINS: "https://example.org, http://localhost:5173",
+      BCRYPT_ROUNDS: "12",
+      MAX_TICKETS_PER_BOOKING: "4",
+      LOG_LEVEL: "warn",
+      LOG_FORMAT: "json",
+    }),
+  ).toEqual({
+    production: false,
+    host: "0.0.0.0",
+    port: 8080,
+    databaseUrl: DATABASE,
+    databasePool: 25,
+    dataDir: "/var/lib/marquee",
+    natsUrl: "nats://a:4222,nats://b:4222",
+    services: ["events", "bookings"],
+    jwtSecret: SECRET,
+    admin: { email: "admin@example.org", password: "geheim 123" },
+    seedDemo: true,
+    rateLimits: { auth: 0, api: 1000 },
+    trustProxy: ["10.0.0.0/8", "loopback", "::1"],
+    corsOrigins: ["https://example.org", "http://localhost:5173"],
+    bcryptRounds: 12,
+    maxTicketsPerBooking: 4,
+    logLevel: "warn",
+    logFormat: "json",
+  });
+});
+
+/** What each variable refuses, in an environment that is sound otherwise. */
+const BAD: Record<string, { with?: Environment; values: string[] }> = {
+  HOST: { values: ["http://localhost", "localhost:3000", "[::1]", "two words", "-x", "ü.example"] },
+  PORT: { values: ["abc", "-1", "65536", "3000.5", "0x10", "1e3", "99999999999", "３０００"] },
+  DATABASE_URL: {
+    values: [
+      "localhost",
+      "mysql://owner:pass-word@db/marquee",
+      "postgres:marquee",
+      "postgres://db:port/marquee",
+      "postgres://owner:100%@db/marquee",
+      "postgres://owner:p%zz@db/marquee",
+    ],
+  },
+  DATABASE_POOL: { values: ["1", "201", "many"] },
+  NATS_URL: {
+    values: ["localhost:4222", "http://nats", "nats://a,http://b", "nats://a,", "nats:a"],
+  },
+  SERVICES: {
+    with: { DATABASE_URL: DATABASE },
+    values: ["event", "events,payments", "Events", "all,events", "constructor"],
+  },
+  JWT_SECRET: { values: ["short", "x".repeat(31), "ü".repeat(15)] },
+  ADMIN_EMAIL: {
+    with: { ADMIN_PASSWORD: "geheim 123" },
+    values: [
+      "admin",
+      "admin@localhost",
+      "a b@example.org",
+      "@example.org",
+      `${"a".repeat(255)}@b.org`,
+    ],
+  },
+  ADMIN_PASSWORD: {
+    with: { ADMIN_EMAIL: "admin@example.org" },
+    values: ["short1", "onlyletters", "12345678", `${"ü".repeat(36)}1`, "😀😀😀a1"],
+  },
+  SEED_DEMO: { values: ["maybe", "2", "ja"] },
+  RATE_LIMIT_AUTH: { values: ["-1", "five", "1000001", "0.5"] },
+  RATE_LIMIT_API: { values: ["-1", "lots", "1000001"] },
+  TRUST_PROXY: {
+    values: [
+      "true",
+      "1",
+      "10.0.0.0/33",
+      "10.0.0.0/0",
+      "::/0",
+      "10.0.0.0/8/8",
+      "10.0.0/8",
+      "10.0.0.0/",
+      "::1/129",
+      "proxy.example",
+      "loopback,everybody",
+      "constructor",
+    ],
+  },
+  CORS_ORIGINS: {
+    values: [
+      "*",
+      "null",
+      "example.org",
+      "https://example.org/",
+      "https://example.org/app",
+      "https://*.example.org",
+      "https://EXAMPLE.org",
+      "https://a.example,https://b.example/",
+    ],
+  },
+  BCRYPT_ROUNDS: { values: ["3", "16", "ten"] },
+  MAX_TICKETS_PER_BOOKING: { values: ["0", "1001", "-1", "ten"] },
+  LOG_LEVEL: { values: ["loud", "INFO", "silent"] },
+  LOG_FORMAT: { values: ["xml", "JSON"] },
+};
+
+/** These take any text: a folder is found out about when it is used, and NODE_ENV is not ours alone. */
+const ANYTHING_GOES = ["DATA_DIR", "NODE_ENV"];
+
+describe("A bad value stops the start with a sentence that names its variable", () => {
+  test("for every variable there is", () => {
+    expect([...Object.keys(BAD), ...ANYTHING_GOES].sort()).toEqual(variablesRead());
+  });
+
+  test.each(
+    Object.entries(BAD).flatMap(([name, { with: others = {}, values }]) =>
+      values.map((value) => [name, value, others] as const),
+    ),
+  )("%s=%s", (name, value, others) => {
+    expect(problemsOf({ ...others, [name]: value })).toEqual([
+      expect.stringMatching(new RegExp(`^${name} .{10,}\\.$`)),
+    ]);
+  });
+
+  test("and every fault is told at once", () => {
+    const all = Object.fromEntries(
+      Object.entries(BAD).map(([name, { values }]) => [name, values[0]]),
+    );
+    const named = problemsOf(all).map((problem) => problem.split(" ", 1)[0]);
+    expect(named.sort()).toEqual(Object.keys(BAD).sort());
+  });
+});
+
+describe("What goes together", () => {
+  test("an administrator has an address and a password", () => {
+    expect(problemsOf({ ADMIN_EMAIL: "admin@example.org" })).toEqual([
+      expect.stringMatching(/^ADMIN_PASSWORD is missing/),
+    ]);
+    expect(problemsOf({ ADMIN_PASSWORD: "geheim 123" })).toEqual([
+      expect.stringMatching(/^ADMIN_EMAIL is missing/),
+    ]);
+  });
+
+  test("an embedded database belongs to one process that runs everything", () => {
+    for (const services of ["events", "all", SERVICE_NAMES.join(",")]) {
+      expect(problemsOf({ SERVICES: services })).toEqual([
+        expect.stringMatching(/^SERVICES needs DATABASE_URL/),
+      ]);
+    }
+    expect(loadConfig({ SERVICES: "all", DATABASE_URL: DATABASE }).services).toEqual(SERVICE_NAMES);
+  });
+
+  test("what the start lets through, accounts and proxies take as well", async () => {
+    const emails = ["admin@example.org", "a.b+c@sub.example.co", "ü@exämple.org", "x@y.zz"];
+    for (const address of [...emails, ...(BAD.ADMIN_EMAIL?.values ?? [])]) {
+      const taken = problemsOf({ ADMIN_EMAIL: address, ADMIN_PASSWORD: "geheim 123" }).length === 0;
+      expect({ address, taken }).toEqual({
+        address,
+        taken: "value" in (await judged(email, address)),
+      });
+    }
+    for (const word of ["geheim 123", "пароль 12", ...(BAD.ADMIN_PASSWORD?.values ?? [])]) {
+      const taken =
+        problemsOf({ ADMIN_EMAIL: "admin@example.org", ADMIN_PASSWORD: word }).length === 0;
+      expect({ word, taken }).toEqual({ word, taken: "value" in (await judged(password, word)) });
+    }
+    for (const entry of ["10.0.0.0/8", "10.1.2.3", "fd00::/8", "::1", "linklocal", "uniquelocal"]) {
+      expect(() =>
+        proxyaddr.compile([...loadConfig({ TRUST_PROXY: entry }).trustProxy]),
+      ).not.toThrow();
+    }
+  });
+});
+
+test("Passwords and secrets are never echoed", () => {
+  const secrets: Environment = {
+    DATABASE_URL: "mysql://owner:hunter22@db/marquee",
+    NATS_URL: "http://user:hunter22@nats",
+    JWT_SECRET: "hunter22",
+    ADMIN_EMAIL: "admin@example.org",
+    ADMIN_PASSWORD: "hunter-hunter-hunter22".replace(/\d/g, "x"),
+  };
+  const problems = problemsOf(secrets);
+  expect(problems).toHaveLength(4);
+  expect(problems.join()).not.toContain("hunter");
+  expect(problemsOf({ DATABASE_URL: "postgres://owner:hunter22%@db/x" }).join()).not.toContain(
+    "hunter",
+  );
+});
+
+describe("The generated secret", () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "marquee-config-"));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+  const secretIn = (dataDir: string) => jwtSecret({ dataDir, jwtSecret: undefined });
+
+  test("is made once, outlives a restart and is its owner's alone", () => {
+    const dataDir = join(dir, "not", "there", "yet");
+    const secret = secretIn(dataDir);
+    expect(Buffer.byteLength(secret)).toBeGreaterThanOrEqual(32);
+    expect(secretIn(dataDir)).toBe(secret);
+    expect(readdirSync(dataDir)).toEqual(["jwt-secret"]);
+    expect(statSync(join(dataDir, "jwt-secret")).mode & 0o777).toBe(0o600);
+    expect(secretIn(join(dir, "another"))).not.toBe(secret);
+  });
+
+  test("yields to JWT_SECRET, and then writes nothing", () => {
+    expect(jwtSecret({ dataDir: dir, jwtSecret: SECRET })).toBe(SECRET);
+    expect(readdirSync(dir)).toEqual([]);
+  });
+
+  test("that somebody damaged stops the start, and is left for them to see", () => {
+    writeFileSync(join(dir, "jwt-secret"), "half a sec");
+    expect(() => secretIn(dir)).toThrow(ConfigError);
+    expect(() => secretIn(dir)).toThrow(/^DATA_DIR .*jwt-secret/);
+    expect(readFileSync(join(dir, "jwt-secret"), "utf8")).toBe("half a sec");
+  });
+
+  test("without a folder to lie in stops the start with a sentence", () => {
+    const file = join(dir, "file");
+    writeFileSync(file, "");
+    mkdirSync(join(dir, "taken", "jwt-secret"), { recursive: true });
+    for (const dataDir of [file, join(file, "below"), join(dir, "taken")]) {
+      expect(() => secretIn(dataDir)).toThrow(ConfigError);
+      expect(() => secretIn(dataDir)).toThrow(/^DATA_DIR /);
+    }
+  });
+});

@@ -1,0 +1,130 @@
+import { EventEmitter, once } from "node:events";
+import { isError, ServiceUnavailable } from "../../lib/errors";
+import { createWorkQueue } from "../../lib/work-queue";
+
+/** A piece of work that ends when it is told to. */
+function piece(name: string, started: string[] = []) {
+  const end = new EventEmitter();
+  const ended = once(end, "end").then(() => name);
+  return {
+    work: () => {
+      started.push(name);
+      return ended;
+    },
+    succeeds: () => end.emit("end"),
+    fails: () => end.emit("error", new Error(name)),
+  };
+}
+
+/** Lets everything that is ready to go on do so. */
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+test("runs a few at a time, the others in order of arrival", async () => {
+  const queue = createWorkQueue({ concurrency: 2, waiting: 10 });
+  const started: string[] = [];
+  const pieces = ["a", "b", "c", "d", "e"].map((name) => piece(name, started));
+  const results = pieces.map(({ work }) => queue.run(work));
+  await settle();
+  expect(started).toEqual(["a", "b"]);
+  expect(queue.load).toEqual({ running: 2, waiting: 3 });
+
+  pieces[1]?.succeeds();
+  await settle();
+  expect(started).toEqual(["a", "b", "c"]);
+  expect(queue.load).toEqual({ running: 2, waiting: 2 });
+
+  for (const { succeeds } of pieces) succeeds();
+  expect(await Promise.all(results)).toEqual(["a", "b", "c", "d", "e"]);
+  expect(queue.load).toEqual({ running: 0, waiting: 0 });
+});
+
+test("gives a free place to who waits, not to who comes in the moment between", async () => {
+  const queue = createWorkQueue({ concurrency: 1, waiting: 10 });
+  const started: string[] = [];
+  const [a, b, late] = [piece("a", started), piece("b", started), piece("late", started)];
+  const results = [queue.run(a.work), queue.run(b.work)];
+  await settle();
+  a.succeeds();
+  // After every step of the hand-over somebody new stands there.
+  const latecomers: Promise<string>[] = [];
+  for (let step = 0; step < 10; step++) {
+    await Promise.resolve();
+    latecomers.push(queue.run(late.work));
+    expect(queue.load.running).toBe(1);
+  }
+  expect(started).toEqual(["a", "b"]);
+  b.succeeds();
+  late.succeeds();
+  await Promise.all([...results, ...latecomers]);
+  expect(started).toEqual(["a", "b", ...latecomers.map(() => "late")]);
+});
+
+test("never runs more than it may, whatever comes when", async () => {
+  const queue = createWorkQueue({ concurrency: 3, waiting: 1000 });
+  let running = 0;
+  let most = 0;
+  let pieces = 0;
+  const work = async () => {
+    most = Math.max(most, ++running);
+    for (let turns = (++pieces * 7) % 5; turns > 0; turns--) await settle();
+    running--;
+  };
+  const worker = async () => {
+    for (let i = 0; i < 20; i++) await queue.run(work);
+  };
+  await Promise.all(Array.from({ length: 10 }, worker));
+  expect(most).toBe(3);
+  expect(queue.load).toEqual({ running: 0, waiting: 0 });
+});
+
+describe("When too many wait", () => {
+  test("the next one is refused at once and told when to come again", async () => {
+    const queue = createWorkQueue({ concurrency: 1, waiting: 2 });
+    const pieces = ["a", "b", "c"].map((name) => piece(name));
+    const results = pieces.map(({ work }) => queue.run(work));
+    const refused = piece("d");
+    const refusal = await queue.run(refused.work).catch((error: unknown) => error);
+    expect(isError(refusal, ServiceUnavailable)).toBe(true);
+    const { retryAfter } = (refusal as { data: { retryAfter: number } }).data;
+    expect(Number.isInteger(retryAfter) && retryAfter >= 1).toBe(true);
+    expect(queue.load).toEqual({ running: 1, waiting: 2 });
+
+    for (const { succeeds } of pieces) succeeds();
+    expect(await Promise.all(results)).toEqual(["a", "b", "c"]);
+    refused.succeeds();
+    expect(await queue.run(refused.work)).toBe("d");
+  });
+
+  test("whoever would wait is refused where nobody may", async () => {
+    const queue = createWorkQueue({ concurrency: 1, waiting: 0 });
+    const only = piece("a");
+    const result = queue.run(only.work);
+    await expect(queue.run(only.work)).rejects.toMatchObject({ type: ServiceUnavailable.code });
+    only.succeeds();
+    expect(await result).toBe("a");
+  });
+});
+
+describe("A failure", () => {
+  test("goes to whoever asked for the work and frees its place", async () => {
+    const queue = createWorkQueue({ concurrency: 1, waiting: 5 });
+    const [bad, good] = [piece("bad"), piece("good")];
+    const results = Promise.allSettled([queue.run(bad.work), queue.run(good.work)]);
+    bad.fails();
+    good.succeeds();
+    expect(await results).toEqual([
+      { status: "rejected", reason: new Error("bad") },
+      { status: "fulfilled", value: "good" },
+    ]);
+    expect(queue.load).toEqual({ running: 0, waiting: 0 });
+  });
+
+  test("may as well be thrown before anything is waited for", async () => {
+    const queue = createWorkQueue({ concurrency: 1, waiting: 0 });
+    const throwing = () => {
+      throw new Error("at once");
+    };
+    await expect(queue.run(throwing)).rejects.toThrow("at once");
+    expect(await queue.run(async () => "next")).toBe("next");
+  });
+});

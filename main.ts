@@ -42,19 +42,6 @@ function portError(
   }
 }
 
-/** Reads or makes the secret that signs tokens, before a database is started for nothing. */
-function checkSecret(config: Config): void {
-  if (!config.services.includes("core")) return;
-  try {
-    jwtSecret(config);
-  } catch (error) {
-    const { syscall, message } = error as NodeJS.ErrnoException;
-    throw syscall === undefined
-      ? error
-      : new OperatorError(`DATA_DIR ${config.dataDir} cannot be used: ${message}.`);
-  }
-}
-
 /** An address that a person can open: a server that listens everywhere is reached here, too. */
 function originOf(host: string, port: number): string {
   const reachable = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
@@ -83,7 +70,8 @@ async function start({ stopping, atEnd }: Program): Promise<void> {
   loadEnvironment();
   const config = loadConfig(process.env);
   await checkPort(config);
-  checkSecret(config);
+  // Before a database is started for nothing.
+  if (config.services.includes("core")) jwtSecret(config);
   if (config.services.length < SERVICE_NAMES.length && config.natsUrl === undefined) {
     say("NATS_URL is not set: this process will meet none that runs the other services.");
   }

@@ -68,8 +68,10 @@ export interface TextOptions {
   maxLength: number;
   /** Bytes of UTF-8 at most. */
   maxBytes?: number;
-  /** Leave white space at both ends alone (passwords, tokens). */
+  /** Leave white space at both ends and control characters alone (passwords, tokens). */
   verbatim?: boolean;
+  /** May have several lines; other text is one line, which may end up in the header of a mail. */
+  multiline?: boolean;
   pattern?: RegExp;
   /** What the pattern asks for, in words. */
   hint?: string;
@@ -94,9 +96,15 @@ const custom = <K extends string>(kind: K, check: Check): CustomRule<K> => ({
   check,
 });
 
+/** What would break a line or a terminal: control characters and the separators of lines and paragraphs. */
+const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+/** The same, but for tabs and the ends of lines. */
+const CONTROL_IN_LINES = /[^\P{Cc}\t\n\r]/u;
+
 /** Text of a length between two bounds, trimmed unless `verbatim`. */
 export function text(options: TextOptions): TextRule {
-  const { minLength = 0, maxLength, maxBytes, verbatim, pattern, hint, also, normalize } = options;
+  const { minLength = 0, maxLength, maxBytes, verbatim, multiline } = options;
+  const { pattern, hint, also, normalize } = options;
   const check: Check = (value, errors) => {
     if (typeof value !== "string") return refuse(errors, "must be text");
     if (!value.isWellFormed() || value.includes("\u0000")) {
@@ -112,6 +120,9 @@ export function text(options: TextOptions): TextRule {
       );
     }
     if (length > maxLength) return refuse(errors, `must have ${maxLength} characters at most`);
+    if (!verbatim && (multiline ? CONTROL_IN_LINES : CONTROL).test(trimmed)) {
+      return refuse(errors, multiline ? "holds control characters" : "must be one line");
+    }
     if (maxBytes !== undefined && Buffer.byteLength(trimmed) > maxBytes) {
       return refuse(errors, `must have ${maxBytes} bytes at most`);
     }

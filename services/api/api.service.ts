@@ -15,10 +15,18 @@ import {
   successStatus,
 } from "../../lib/contract/define";
 import { checkAccess } from "../../lib/contract/implement";
-import { MethodNotAllowed, NotFound, Unauthenticated } from "../../lib/errors";
+import {
+  isError,
+  MethodNotAllowed,
+  NotFound,
+  ServiceUnavailable,
+  Unauthenticated,
+  ValidationFailed,
+} from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { version } from "../../package.json";
 import { type Contracts, contracts } from "../contracts";
+import { MOST_TOKEN_CHARACTERS } from "../core/core.contract";
 import { checkDepth, readBody } from "./body";
 import { clientAddress } from "./client-address";
 import { endedSessions } from "./ended-sessions";
@@ -58,7 +66,7 @@ interface GatewayService extends Service {
   httpHandler(req: IncomingMessage, res: ServerResponse): Promise<void>;
 }
 
-const BEARER = /^Bearer +([\w.~+/-]+=*)$/i;
+const BEARER = new RegExp(`^Bearer +([\\w.~+/-]{1,${MOST_TOKEN_CHARACTERS}})$`, "i");
 
 /** Ours, and what moleculer-web reads from there. */
 const asMeta = (ctx: Context) =>
@@ -116,7 +124,8 @@ export default function apiService({ config }: Kernel): ServiceSchema {
       if (await sessions.includes(caller.sessionId)) throw new Unauthenticated({});
       return { caller };
     } catch (fault) {
-      return { fault };
+      // What is too long for a token is the same to the client as a token that is not valid.
+      return { fault: isError(fault, ValidationFailed) ? new Unauthenticated({}) : fault };
     }
   };
 
@@ -188,7 +197,10 @@ export default function apiService({ config }: Kernel): ServiceSchema {
   const fail = (req: GatewayRequest, res: ServerResponse, error: unknown) => {
     const { requestId = "", $ctx } = req;
     if ($ctx) sessions.add(asMeta($ctx).endedSessions ?? []);
-    const status = sendProblem(req, res, error, requestId);
+    // Moleculer-web's word, without a code of ours, for an action that no node has ever run.
+    const nobodyRunsIt = error instanceof ApiGateway.Errors.ServiceUnavailableError;
+    const fault = nobodyRunsIt ? new ServiceUnavailable({ retryAfter: 1 }) : error;
+    const status = sendProblem(req, res, fault, requestId);
     if (status >= 500) gateway?.logger.error({ requestId, err: error }, `${req.method} failed`);
   };
 

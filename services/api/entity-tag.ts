@@ -5,11 +5,21 @@ import { createHash } from "node:crypto";
  * the tag begins with it, and `If-Match` compares that part alone.
  *
  * @param data what is sent: the thing itself
- * @param body what is sent: its text
+ * @param body what is sent: its text or bytes
  */
-export function entityTag(data: unknown, body: string): string {
+export function entityTag(data: unknown, body: string | Buffer): string {
   const hash = createHash("sha1").update(body).digest("base64url");
   const version =
     typeof data === "object" && data !== null && "version" in data ? Number(data.version) : 0;
   return `W/"${version}-${hash}"`;
+}
+
+const opaque = (tag: string) => tag.trim().replace(/^W\//, "");
+
+/** Whether an `If-None-Match` header says that the client has what this tag stands for. */
+export function isKnown(ifNoneMatch: string | undefined, tag: string): boolean {
+  if (ifNoneMatch === undefined) return false;
+  return (
+    ifNoneMatch.trim() === "*" || ifNoneMatch.split(",").some((one) => opaque(one) === opaque(tag))
+  );
 }

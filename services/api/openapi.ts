@@ -52,15 +52,14 @@ const schemaOf = (props: Props, named: NamedSchemas): JsonSchema =>
 
 /** Every error that an action may answer with: its own and those of the gateway on the way to it. */
 function errorsOf(action: ActionDefinition): Kind[] {
-  const { body, query, path } = parametersOf(action);
+  const { path } = parametersOf(action);
   const isPublic = action.access === "public";
   const kinds: Kind[] = [Unauthenticated, RateLimited, Internal, ServiceUnavailable];
   if (!isPublic && action.access !== "signedIn") kinds.push(Forbidden);
   // Of an action that anybody signed in may call, the thing itself may still be somebody else's.
   if (action.access === "signedIn" && path.length) kinds.push(Forbidden);
-  if (body.length || query.length || path.length) kinds.push(ValidationFailed);
-  if (action.rest?.method !== "GET")
-    kinds.push(MalformedJson, PayloadTooLarge, UnsupportedMediaType);
+  // Whatever the method, a body that comes along is read, and one that nobody asked for is refused.
+  kinds.push(MalformedJson, PayloadTooLarge, UnsupportedMediaType, ValidationFailed);
   return [
     ...new Map([...kinds, ...(action.errors ?? [])].map((kind) => [kind.code, kind])).values(),
   ];

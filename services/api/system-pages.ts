@@ -1,8 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { getAbsoluteFSPath } from "swagger-ui-dist";
 import { MethodNotAllowed, ServiceUnavailable } from "../../lib/errors";
+import { entityTag, isKnown } from "./entity-tag";
 
 /** Answers a GET of one fixed path at the root. */
 type Page = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
@@ -44,13 +45,24 @@ const VIEWER_FILES: Record<string, string> = {
   "favicon-32x32.png": "image/png",
 };
 
-const send = (res: ServerResponse, type: string, body: string | Buffer, cache = "no-cache") => {
-  res.writeHead(200, { "Content-Type": type, "Cache-Control": cache });
-  res.end(body);
-};
+const JSON_TYPE = "application/json; charset=utf-8";
 
-const sendJson = (res: ServerResponse, body: unknown, cache: string) =>
-  send(res, "application/json; charset=utf-8", JSON.stringify(body), cache);
+/** A page that is the same until the next start. */
+function fixed(type: string, body: string | Buffer, cache = "no-cache"): Page {
+  const tag = entityTag(undefined, body);
+  return async (req, res) => {
+    const known = isKnown(req.headers["if-none-match"], tag);
+    const headers = { ETag: tag, "Cache-Control": cache };
+    res.writeHead(known ? 304 : 200, known ? headers : { ...headers, "Content-Type": type });
+    res.end(known ? undefined : body);
+  };
+}
+
+/** What a health check reads, never from a cache. */
+const sendHealthy = (res: ServerResponse) => {
+  res.writeHead(200, { "Content-Type": JSON_TYPE, "Cache-Control": "no-store" });
+  res.end(JSON.stringify({ status: "ok" }));
+};
 
 /** Answers OPTIONS, a browser's preflight included, with the methods of the path. */
 export function sendOptions(res: ServerResponse, methods: string[]): void {
@@ -78,7 +90,7 @@ export function systemPages(parts: {
 }): SystemPages {
   const viewer = getAbsoluteFSPath();
   const pages = new Map<string, Page>([
-    ["/health/live", async (_req, res) => sendJson(res, { status: "ok" }, "no-store")],
+    ["/health/live", async (_req, res) => sendHealthy(res)],
     [
       "/health/ready",
       async (_req, res) => {
@@ -87,16 +99,15 @@ export function systemPages(parts: {
           parts.log.debug(`Not ready: ${missing}`);
           throw new ServiceUnavailable({ retryAfter: 1 });
         }
-        sendJson(res, { status: "ok" }, "no-store");
+        sendHealthy(res);
       },
     ],
-    ["/openapi.json", async (_req, res) => sendJson(res, parts.openApi, "no-cache")],
-    ["/docs", async (_req, res) => send(res, HTML, DOCS_PAGE)],
-    ["/docs/start.js", async (_req, res) => send(res, SCRIPT, DOCS_SCRIPT)],
+    ["/openapi.json", fixed(JSON_TYPE, JSON.stringify(parts.openApi))],
+    ["/docs", fixed(HTML, DOCS_PAGE)],
+    ["/docs/start.js", fixed(SCRIPT, DOCS_SCRIPT)],
     ...Object.entries(VIEWER_FILES).map(([file, type]): [string, Page] => [
       `/docs/${file}`,
-      async (_req, res) =>
-        send(res, type, await readFile(join(viewer, file)), "public, max-age=3600"),
+      fixed(type, readFileSync(join(viewer, file)), "public, max-age=3600"),
     ]),
   ]);
 

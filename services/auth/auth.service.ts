@@ -8,11 +8,11 @@ import { createHash, randomBytes } from "node:crypto";
 import type { ServiceSchema } from "moleculer";
 import type { Call, Meta } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
-import { Unauthenticated } from "../../lib/errors";
+import { isError, Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { type Contracts, implement } from "../contracts";
 import { ACCESS_TOKEN_SECONDS } from "../core/core.contract";
-import type { userShape } from "../users/users.contract";
+import { UserNotFound, type userShape } from "../users/users.contract";
 import { auth, InvalidCredentials } from "./auth.contract";
 import { fitsBcrypt, namedAccount } from "./auth.rules";
 import { authStore } from "./auth.store";
@@ -39,6 +39,12 @@ export default function authService({ config, database }: Kernel): ServiceSchema
     const signed = await call("core.$signJwt", { claims: { id, role, sessionId } });
     return { user, refreshToken, ...signed };
   };
+
+  /** Tokens of somebody who was deleted meanwhile are nobody's. */
+  const ofHolder = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error: unknown) => {
+      throw isError(error, UserNotFound) ? new Unauthenticated({}) : error;
+    });
 
   const openSession = async (call: Call<Contracts>, user: ValueOf<typeof userShape>) => {
     const refreshToken = newRefreshToken();
@@ -87,27 +93,28 @@ export default function authService({ config, database }: Kernel): ServiceSchema
         if (!(await matches(call, password, found?.passwordHash)) || !found) {
           throw new InvalidCredentials({});
         }
-        return openSession(call, await call("users.$find", { id: found.id }));
+        return openSession(call, await ofHolder(call("users.$find", { id: found.id })));
       },
 
-      me: ({ call }, caller) => call("users.$find", { id: caller.id }),
+      me: ({ call }, caller) => ofHolder(call("users.$find", { id: caller.id })),
 
       async refresh({ params, meta, call }) {
         const refreshToken = newRefreshToken();
         const rotation = await store.rotate(hashOf(params.refreshToken), hashOf(refreshToken));
         if (rotation.outcome === "reused") noteEnded(meta, [rotation.sessionId]);
         if (rotation.outcome !== "rotated") throw new Unauthenticated({});
-        const user = await call("users.$find", { id: rotation.userId });
+        const user = await ofHolder(call("users.$find", { id: rotation.userId }));
         return tokensFor(call, user, rotation.sessionId, refreshToken);
       },
 
       async signOut({ meta }, caller) {
-        noteEnded(meta, [caller.sessionId]);
         await store.endSession(caller.sessionId, "signed_out");
+        // Only now: one that could not be ended must be able to try again.
+        noteEnded(meta, [caller.sessionId]);
       },
 
       async changePassword({ params: { currentPassword, newPassword }, call, meta }, caller) {
-        const { passwordHash } = await call("users.$findPasswordHash", { id: caller.id });
+        const { passwordHash } = await ofHolder(call("users.$findPasswordHash", { id: caller.id }));
         if (!(await matches(call, currentPassword, passwordHash))) throw new InvalidCredentials({});
         const { hash } = await call("core.$hashText", { text: newPassword });
         const { changed } = await call("users.$setPasswordHash", {

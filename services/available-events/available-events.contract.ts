@@ -19,7 +19,7 @@ export const AvailableEventNameTaken = defineError(
 const fields = {
   name: text({ minLength: 1, maxLength: 100 }),
   category: text({ minLength: 1, maxLength: 50 }),
-  description: text({ maxLength: 10_000 }),
+  description: text({ maxLength: 10_000, multiline: true }),
   defaultCapacity: integer({ min: 1, max: 1_000_000 }),
   defaultDurationMinutes: integer({ min: 1, max: 525_600 }),
 };

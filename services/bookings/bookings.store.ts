@@ -155,11 +155,12 @@ export function bookingsStore(database: Database) {
     ): Promise<Booking> {
       return database.transaction(async (transaction) => {
         const event = await lockEvent(eventId, transaction);
-        // A statement of its own after the lock: its snapshot sees what the one before us committed.
+        // A statement of its own after the lock: its snapshot sees what the one before us committed. FOR
+        // SHARE: whoever erases this user waits for us and finds the booking, or we find them erased.
         const [user] = await database.query<{ bookedAlready: boolean }>(
           `SELECT EXISTS (SELECT 1 FROM bookings WHERE user_id = u.id AND event_id = $eventId
                              AND status IN ('pending', 'confirmed')) AS "bookedAlready"
-             FROM users u WHERE u.id = $userId AND u.deleted_at IS NULL`,
+             FROM users u WHERE u.id = $userId AND u.deleted_at IS NULL FOR SHARE`,
           { eventId, userId },
           transaction,
         );

@@ -2,6 +2,9 @@ import { defineContract, ROLES } from "../../lib/contract/define";
 import { boolean, id, integer, object, oneOf, text } from "../../lib/contract/rules";
 import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
 
+/** Ours have some three hundred; whatever is longer was not signed here. */
+export const MOST_TOKEN_CHARACTERS = 4096;
+
 /** How long an access token lives; ended sessions are refused at once all the same. */
 export const ACCESS_TOKEN_SECONDS = 3600;
 
@@ -29,11 +32,11 @@ export const core = defineContract({
     $signJwt: {
       summary: "Sign an access token for a session",
       params: { claims },
-      result: object({ token: text({ maxLength: 4096 }), expiresIn: integer() }),
+      result: object({ token: text({ maxLength: MOST_TOKEN_CHARACTERS }), expiresIn: integer() }),
     },
     $verifyJwt: {
       summary: "Verify an access token: signature, algorithm, issuer, audience, expiry",
-      params: { token: text({ maxLength: 4096, verbatim: true }) },
+      params: { token: text({ maxLength: MOST_TOKEN_CHARACTERS, verbatim: true }) },
       result: claims,
       errors: [Unauthenticated],
     },

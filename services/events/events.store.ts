@@ -1,5 +1,5 @@
 import { type Database, type Transaction, violatedConstraint } from "../../lib/database";
-import { type FieldError, ValidationFailed } from "../../lib/errors";
+import { type FieldError, Unauthenticated, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
 import { EventNotFound } from "./events.contract";
@@ -129,12 +129,24 @@ export function eventsStore(database: Database) {
   };
 
   return {
-    /** @throws ValidationFailed for an entry that the catalogue lacks */
+    /**
+     * @throws ValidationFailed for an entry that the catalogue lacks; Unauthenticated when the host was
+     *   deleted meanwhile
+     */
     async create(event: NewEvent, now: Date): Promise<Event> {
       const id = newId();
       const row = { id, ...toColumns(event), createdAt: now, updatedAt: now };
       try {
-        await database.guarded(() => events.create(row));
+        await database.transaction(async (transaction) => {
+          // FOR SHARE: whoever erases this host waits for us and finds the event, or we find them erased.
+          const hosts = await database.query(
+            "SELECT 1 FROM users WHERE id = $hostId AND deleted_at IS NULL FOR SHARE",
+            { hostId: event.hostId },
+            transaction,
+          );
+          if (hosts.length === 0) throw new Unauthenticated({});
+          await events.create(row, { transaction });
+        });
       } catch (error) {
         throw withCatalogueFault(error);
       }

@@ -38,9 +38,9 @@ function isTimeZone(value: string): boolean {
 }
 
 export const title = text({ minLength: 1, maxLength: 200 });
-export const description = text({ maxLength: 10_000 });
+export const description = text({ maxLength: 10_000, multiline: true });
 export const location = text({ maxLength: 300 });
-export const reason = text({ maxLength: 500 });
+export const reason = text({ maxLength: 500, multiline: true });
 export const capacity = integer({ min: 1, max: MAX_CAPACITY });
 export const price = described(
   integer({ min: 0, max: MAX_PRICE }),

@@ -28,12 +28,12 @@ const notificationShape = object(
     id: id(),
     type: oneOf(TYPES),
     title: text({ maxLength: 500 }),
-    body: text({ maxLength: 5000 }),
+    body: text({ maxLength: 5000, multiline: true }),
     data: described(
       object({
         eventId: nullable(id()),
         bookingId: nullable(id()),
-        reason: nullable(text({ maxLength: 500 })),
+        reason: nullable(text({ maxLength: 500, multiline: true })),
       }),
       "What it is about, for a program.",
     ),

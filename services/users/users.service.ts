@@ -35,6 +35,8 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
         await call("bookings.$delete", { userId: id, reason: "user_deleted" });
         await call("notifications.$deleteOfUser", { userId: id });
         await store.erase(id, clock.now());
+        // Whoever signed in while all this went on.
+        await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
       },
 
       $find: ({ params }) => store.find(params.id),

@@ -9,7 +9,7 @@ import { defineUser } from "./users.model";
 
 type User = ValueOf<typeof userShape>;
 
-/** Name that is left where a person was erased and bookings or events still hang on the row. */
+/** Name that is left where a person was erased. */
 const ERASED_NAME = "Deleted user";
 
 interface UserRow {
@@ -90,7 +90,10 @@ export function usersStore(database: Database) {
           });
           if (!user) throw new UserNotFound({});
           const before = ofModel(user);
-          const moved = changes.email !== undefined && changes.email !== before.email;
+          // Compared without case, as everywhere: other letters are no other address.
+          const moved =
+            changes.email !== undefined &&
+            changes.email.toLowerCase() !== before.email.toLowerCase();
           await user.update(
             { ...changes, ...(moved ? { emailVerified: false } : {}), updatedAt: now },
             { transaction, fields: [...fields, "emailVerified", "updatedAt"] },
@@ -190,7 +193,8 @@ export function usersStore(database: Database) {
     },
 
     /**
-     * Forgets a person: the row goes where nothing hangs on it, else it stays without personal data.
+     * Forgets a person. The row stays without personal data: bookings and events may hang on it, and so do
+     * the ended sessions, by which every node knows that tokens of theirs are refused.
      *
      * @throws UserNotFound
      */
@@ -202,12 +206,6 @@ export function usersStore(database: Database) {
         { id, name: ERASED_NAME, now },
       );
       if (erased.length === 0) throw new UserNotFound({});
-      try {
-        await database.query("DELETE FROM users WHERE id = $id", { id });
-      } catch (error) {
-        // A foreign key refused: bookings or events keep the row, as they should.
-        if (violatedConstraint(error) === undefined) throw error;
-      }
     },
   };
 }

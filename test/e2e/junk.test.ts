@@ -52,7 +52,6 @@ const FOUND: [string, JunkRequest, number][] = [
     asAttendee("GET", "/events?near[lat]=x&near[lng]=1"),
     200,
   ],
-  ["a number given twice", asAttendee("GET", "/events?limit=1&limit=1"), 422],
   [
     "a cursor to a time before there were years",
     asAttendee(
@@ -79,22 +78,18 @@ const FOUND: [string, JunkRequest, number][] = [
     withJson(asAttendee("POST", "/notifications/mark-all-read"), "[]"),
     422,
   ],
+  [
+    "a body that would pass for a query",
+    withJson(asAttendee("GET", "/events"), '{"limit":7}'),
+    422,
+  ],
+  ["a broken body of a read", withJson(asAttendee("GET", "/events"), "{"), 400],
   ["a calendar is what it says it is", asAttendee("GET", "/events/⟦event:own⟧/calendar.ics"), 200],
 ];
 
 describe("What junk has found before stays mended", () => {
   test.each(FOUND)("%s", async (_, request, status) => {
     expect((await arena.judge(request)).status).toBe(status);
-  });
-
-  test("a body cannot pass for a query", async () => {
-    const { text } = await arena.judge(withJson(asAttendee("GET", "/events"), '{"limit":7}'));
-    expect(JSON.parse(text).pagination?.limit).not.toBe(7);
-  });
-
-  test("a broken body of a read has an answer that the description knows", async () => {
-    const { status } = await arena.judge(withJson(asAttendee("GET", "/events"), "{"));
-    expect(status).toBeLessThan(500);
   });
 });
 

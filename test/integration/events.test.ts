@@ -394,6 +394,7 @@ describe("A draft", () => {
 describe("Changing an event", () => {
   test.each(["PUT", "PATCH"])("%s changes what it names and leaves the rest", async (method) => {
     const event = await hanna.createsEvent({ description: "As it was", tags: ["a"] });
+    clock.moveTo(clock.inMinutes(1));
     const changed = await hanna.does(200, method, `/events/${event.id}`, { title: "A night" });
     expect(changed).toEqual({
       ...event,

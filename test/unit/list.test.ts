@@ -44,7 +44,7 @@ async function walk(request: ListRequest): Promise<string[]> {
   const names: string[] = [];
   let cursor: string | null = null;
   do {
-    const { rows, pagination } = await fetchPage<Entry>(database, CATALOGUE, {
+    const { rows, pagination }: Awaited<ReturnType<typeof page>> = await page({
       ...request,
       ...(cursor === null ? {} : { cursor }),
     });
@@ -146,10 +146,7 @@ describe("A cursor that is none of ours is a fault of the field cursor", () => {
     ["a key that is a number", changed(3, 5)],
     ["a key that is null", changed(3, null)],
     ["a key with a NUL", changed(3, "te\u0000a")],
-    [
-      "a key with half a surrogate pair",
-      encoded(sound).replace(/^.*$/, encodedWithLoneSurrogate()),
-    ],
+    ["a key with half a surrogate pair", changed(3, "\ud800")],
     ["an id that is none", changed(4, "42")],
     ["an id that is SQL", changed(4, `${id}' OR 1=1`)],
     ["an id that is a list", changed(4, [id])],
@@ -169,11 +166,6 @@ describe("A cursor that is none of ours is a fault of the field cursor", () => {
   ])("%s", async (_what, cursor) => {
     await expect(page({ cursor }).catch(faultsOf)).resolves.toMatchObject([{ field: "cursor" }]);
   });
-
-  function encodedWithLoneSurrogate(): string {
-    const json = JSON.stringify(sound).replace('"tea"', '"\\ud800"');
-    return Buffer.from(json).toString("base64url");
-  }
 });
 
 test("Whatever a forged cursor says, it is a page of the list or a fault of the field cursor", async () => {

@@ -1,0 +1,217 @@
+import { type Cable, cableTo } from "../support/cable";
+import { createTestDatabase, type TestDatabase } from "../support/database";
+import { eventually } from "../support/eventually";
+import { Api, type Person } from "../support/people";
+import { ask, expectProblem, json } from "../support/problems";
+import { SPREADS, startTestSystem, type TestSystem } from "../support/system";
+import { UnreliableDatabase } from "../support/unreliable-database";
+import { onWire } from "../support/wire";
+
+const statusOf = async (origin: string, path: string) => (await ask(origin, "GET", path)).status;
+
+describe.each(SPREADS)("What nobody foresaw, in %s", (spread) => {
+  const database = new UnreliableDatabase();
+  let system: TestSystem;
+  let hanna: Person;
+  beforeAll(async () => {
+    system = await startTestSystem({ spread, wrapDatabase: database.wrap });
+    hanna = await (await Api.at(system.origin)).host("Hanna");
+  });
+  afterEach(() => database.works());
+  afterAll(() => system.stop());
+
+  const SECRET = 'SELECT "password_hash" FROM users failed at /home/app/services/users.ts:12';
+  const withFields = (fields: object) => Object.assign(new Error(SECRET), fields);
+
+  test.each([
+    ["an error", new Error(SECRET)],
+    ["a bug", new TypeError(SECRET)],
+    ["a text", SECRET],
+    ["nothing at all", undefined],
+    ["an error that looks like one of HTTP", withFields({ code: 404, status: 404 })],
+    ["one with a type and data", withFields({ code: 400, type: "ODD", data: { sql: SECRET } })],
+    ["one of PostgreSQL", withFields({ original: { code: "42P01", detail: SECRET } })],
+  ])("%s is a 500 that tells nothing", async (_words, fault) => {
+    database.fails(/FROM available_events/, fault);
+    const headers = { "x-request-id": "quote-me" };
+    const answer = await ask(system.origin, "GET", "/api/available-events", { headers });
+    expectProblem(answer, 500, "INTERNAL");
+    expect(answer.body.requestId).toBe("quote-me");
+    expect(JSON.stringify([answer.body, ...answer.headers])).not.toMatch(/password_hash|home|ODD/);
+    expect(answer.headers.get("etag")).toBeNull();
+
+    database.works();
+    expect(await statusOf(system.origin, "/api/available-events")).toBe(200);
+  });
+
+  test("a write that failed half-way has changed nothing", async () => {
+    const event = await hanna.createsEvent({ capacity: 1 });
+    const alice = await hanna.api.attendee("Alice");
+    database.fails(/UPDATE events SET number_of_attendees/, new Error(SECRET));
+    expectProblem(await alice.triesToBook(event), 500, "INTERNAL");
+    database.works();
+    await alice.books(event);
+  });
+});
+
+describe("Without the database", () => {
+  let database: TestDatabase;
+  let cable: Cable;
+  let system: TestSystem;
+  let hanna: Person;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    cable = await cableTo(database.url);
+    system = await startTestSystem({ database: { ...database, url: cable.url } });
+    hanna = await (await Api.at(system.origin)).host("Hanna");
+  });
+  afterAll(async () => {
+    await system.stop();
+    await cable.remove();
+    await database.drop();
+  });
+
+  test("everything that needs it is 503 with Retry-After, until it is back", async () => {
+    const event = await hanna.createsEvent();
+    expect(await statusOf(system.origin, "/health/ready")).toBe(200);
+    cable.cut();
+    const { email, password } = hanna.who;
+    const refused = await Promise.all([
+      ask(system.origin, "GET", "/health/ready"),
+      ask(system.origin, "GET", "/api/events"),
+      ask(system.origin, "GET", `/api/events/${event.id}`),
+      ask(system.origin, "POST", "/api/auth/login", json({ email, password })),
+      ask(system.origin, "POST", "/api/auth/refresh", json({ refreshToken: hanna.refreshToken })),
+      hanna.tries("GET", "/users/me"),
+      hanna.tries("PATCH", `/events/${event.id}`, { title: "Changed" }),
+      hanna.tries("POST", "/auth/logout"),
+    ]);
+    for (const answer of refused) {
+      expectProblem(answer, 503, "SERVICE_UNAVAILABLE");
+      expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    }
+    expect(await statusOf(system.origin, "/health/live")).toBe(200);
+    expect(await statusOf(system.origin, "/openapi.json")).toBe(200);
+    expect(await statusOf(system.origin, "/api/nothing")).toBe(404);
+
+    cable.mend();
+    await eventually(async () => {
+      expect(await statusOf(system.origin, "/health/ready")).toBe(200);
+    });
+    expect(await statusOf(system.origin, "/api/events")).toBe(200);
+    const { body } = await ask(system.origin, "GET", `/api/events/${event.id}`);
+    expect(body).toEqual(event);
+    await hanna.does(204, "POST", "/auth/logout");
+    const again = await ask(system.origin, "POST", "/api/auth/login", json({ email, password }));
+    expect(again.status).toBe(200);
+  });
+});
+
+describe("Without one of the services", () => {
+  let system: TestSystem;
+  beforeAll(async () => {
+    system = await startTestSystem({ spread: "a broker each over TCP" });
+  });
+  afterAll(() => system.stop());
+
+  const stops = async (nodeID: string) => {
+    const node = system.systems.find(({ broker }) => broker.nodeID === nodeID);
+    if (!node) throw new Error(`No node ${nodeID}`);
+    await node.stop();
+  };
+
+  test("what needs it is 503, the rest goes on", async () => {
+    const hanna = await (await Api.at(system.origin)).host("Hanna");
+    await stops("bookings");
+    await eventually(async () => {
+      expectProblem(await hanna.tries("GET", "/bookings"), 503, "SERVICE_UNAVAILABLE");
+    });
+    expect((await hanna.tries("GET", "/bookings")).headers.get("retry-after")).toMatch(/^\d+$/);
+    expect(await statusOf(system.origin, "/health/ready")).toBe(503);
+    await hanna.createsEvent();
+
+    await stops("core");
+    await eventually(async () => {
+      expectProblem(await hanna.tries("GET", "/users/me"), 503, "SERVICE_UNAVAILABLE");
+    });
+    expect(await statusOf(system.origin, "/api/events")).toBe(200);
+    expect(await statusOf(system.origin, "/health/live")).toBe(200);
+  });
+});
+
+describe("Starting and stopping", () => {
+  let testDatabase: TestDatabase;
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+  });
+  afterAll(() => testDatabase.drop());
+
+  test("ready is 503 until every service has started", async () => {
+    const before = await startTestSystem({ database: testDatabase });
+    const { origin } = before;
+    await before.stop();
+
+    const database = new UnreliableDatabase();
+    const first = database.holds(/SELECT role FROM users/);
+    const starting = startTestSystem({
+      database: testDatabase,
+      wrapDatabase: database.wrap,
+      environment: {
+        PORT: new URL(origin).port,
+        ADMIN_EMAIL: "admin@example.org",
+        ADMIN_PASSWORD: "correct horse 1",
+      },
+    });
+    await first.isReached;
+    await eventually(async () => {
+      expectProblem(await ask(origin, "GET", "/health/ready"), 503, "SERVICE_UNAVAILABLE");
+    });
+    expect(await statusOf(origin, "/health/live")).toBe(200);
+    first.letGo();
+    const system = await starting;
+    expect(await statusOf(origin, "/health/ready")).toBe(200);
+    await system.stop();
+  });
+
+  test("who asked before the end is answered, who asks whether it is ready hears no", async () => {
+    const database = new UnreliableDatabase();
+    const system = await startTestSystem({ database: testDatabase, wrapDatabase: database.wrap });
+    const held = database.holds(/FROM available_events/);
+    await onWire(system.origin, (silent) =>
+      onWire(system.origin, async (asking) => {
+        asking.says("GET /api/available-events HTTP/1.1\r\nHost: here\r\n\r\n");
+        await held.isReached;
+        const stopped = system.stop();
+        await eventually(async () => {
+          const ready = await ask(system.origin, "GET", "/health/ready");
+          expectProblem(ready, 503, "SERVICE_UNAVAILABLE");
+          expect(ready.headers.get("connection")).toBe("close");
+        });
+        held.letGo();
+        const answer = await asking.hears();
+        expect(answer.status).toBe(200);
+        expect(answer.headers.get("connection")).toBe("close");
+        expect(JSON.parse(answer.body).data.length).toBeGreaterThan(0);
+        await asking.isClosed();
+        // Somebody who connected and never asked anything holds nothing up.
+        await silent.isClosed();
+        await stopped;
+      }),
+    );
+    await expect(fetch(`${system.origin}/health/live`)).rejects.toThrow();
+  });
+
+  test("who hangs up while waiting harms nobody", async () => {
+    const database = new UnreliableDatabase();
+    const system = await startTestSystem({ database: testDatabase, wrapDatabase: database.wrap });
+    const held = database.holds(/FROM available_events/);
+    await onWire(system.origin, async (wire) => {
+      wire.says("GET /api/available-events HTTP/1.1\r\nHost: here\r\n\r\n");
+      wire.says("GET /api/available-events HTTP/1.1\r\nHost: here\r\n\r\n");
+      await held.isReached;
+    });
+    held.letGo();
+    expect(await statusOf(system.origin, "/api/available-events")).toBe(200);
+    await system.stop();
+  });
+});

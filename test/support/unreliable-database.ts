@@ -1,0 +1,44 @@
+import type { Database } from "../../lib/database";
+
+/** Stands between a system and its database, and misbehaves when a test says so. */
+export class UnreliableDatabase {
+  private before: (sql: string) => Promise<void> = async () => {};
+
+  /** For `wrapDatabase`. */
+  readonly wrap = (database: Database): Database => ({
+    ...database,
+    query: async (sql, bind, transaction) => {
+      await this.before(sql);
+      return database.query(sql, bind, transaction);
+    },
+  });
+
+  /** From now on statements that match fail with this. */
+  fails(statements: RegExp, fault: unknown): void {
+    this.before = async (sql) => {
+      if (statements.test(sql)) throw fault;
+    };
+  }
+
+  /** From now on statements that match wait until they are let go. */
+  holds(statements: RegExp): { isReached: Promise<void>; letGo: () => void } {
+    let reach = () => {};
+    let letGo = () => {};
+    const isReached = new Promise<void>((resolve) => {
+      reach = resolve;
+    });
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    this.before = async (sql) => {
+      if (!statements.test(sql)) return;
+      reach();
+      await gate;
+    };
+    return { isReached, letGo };
+  }
+
+  works(): void {
+    this.before = async () => {};
+  }
+}

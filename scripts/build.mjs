@@ -131,6 +131,8 @@ function compile(compiler, root, outDir) {
     cwd: root,
     // stdout belongs to whatever npm start prints there.
     stdio: ["ignore", 2, 2],
+    // Ctrl-C goes to the whole process group: the compiler would end later than we, and still write then.
+    detached: true,
   });
   if (error) throw new BuildError(`The TypeScript compiler does not run: ${error.message}`);
   if (signal) throw new BuildError(`The build was interrupted (${signal}); dist is as it was`);

@@ -83,6 +83,8 @@ export function runProgram(
       const child = spawn(command, args, {
         cwd: home,
         stdio: ["ignore", stream, stream],
+        // Ctrl-C goes to the whole process group: it is for Marquee alone, which lets this end first.
+        detached: true,
         env: { PATH: process.env.PATH, HOME: home, TMPDIR: home, LC_ALL: "C" },
         // spawn takes the signed reading of the 32 bits, chown the unsigned one.
         ...(account === null ? {} : { uid: account.uid | 0, gid: account.gid | 0 }),

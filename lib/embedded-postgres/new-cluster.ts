@@ -99,7 +99,8 @@ async function fillHome(home: string, account: Account | null, binaries: Binarie
       return;
     }
     problem = failureLine(result.text);
-    if (!/\bICU\b/i.test(result.text)) break;
+    // Not the whole text: it also tells, before anything fails, that ICU is going to be used.
+    if (!/\bICU\b|collator/i.test(problem)) break;
     await rm(dataPath, { recursive: true, force: true });
   }
   throw new EmbeddedPostgresError(`Cannot create a database in ${dirname(home)}: ${problem}`);

@@ -85,8 +85,8 @@ export interface Scope {
 }
 
 /**
- * Every query of bookings and tickets. The lock order of all transactions here: the event's row, then
- * bookings by id. Whoever holds the event's row decides about its seats alone.
+ * Every query of bookings and tickets. The lock order of all transactions here: the event's row, then the
+ * user's, then bookings by id. Whoever holds the event's row decides about its seats alone.
  */
 export function bookingsStore(database: Database) {
   const { bookings, tickets } = defineBookings(database.sequelize);

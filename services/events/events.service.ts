@@ -84,14 +84,15 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
   ) => {
     const now = clock.now();
     // Three steps, each of which may be repeated: nobody books any more; nobody has a booking; it is gone.
-    const { after } = await store.change(id, now, (event) => {
+    const { before, after } = await store.change(id, now, (event) => {
       rules.checkVersion(ifMatch, event.version);
       return event.status === "cancelled" ? null : { status: "cancelled" };
     });
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
     // Of those who remove it at once one does it, and one tells of it.
     if (!(await store.remove(id, now))) throw new EventNotFound({});
-    emit("events.deleted", occurrence(after));
+    // Nobody has heard of a draft.
+    if (before.status !== "draft") emit("events.deleted", occurrence(after));
   };
 
   /** Removes an event unless somebody else has done so meanwhile. */
@@ -210,12 +211,14 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
       async cancel({ params: { id, reason = null }, call, emit }, caller) {
         await managed(call, id, caller);
         const now = clock.now();
-        await store.change(id, now, (event) => {
+        const { after } = await store.change(id, now, (event) => {
           rules.checkTransition(event, "cancelled", now);
           return event.status === "cancelled" ? null : { status: "cancelled" };
         });
         await call("bookings.$delete", { eventId: id, reason: "event_cancelled" });
-        const event = await store.find(id, now);
+        // Not read again: nobody can book it any more, and whoever removes it meanwhile must not keep its
+        // attendees from being told.
+        const event = { ...after, numberOfAttendees: 0, availableTickets: after.capacity };
         emit("events.cancelled", { ...occurrence(event), id: cancellationId(id), reason });
         return event;
       },

@@ -1,4 +1,5 @@
-import { Arena, goodRequest, type JunkRequest, nameOf, routes, throwJunkAt } from "../support/junk";
+import { Arena, throwJunkAt } from "../support/arena";
+import { goodRequest, type JunkRequest, nameOf, routes } from "../support/junk";
 
 /** So many requests for each route; `npm run test:long` goes on for longer. */
 const RUNS = 20;

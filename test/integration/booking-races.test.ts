@@ -307,7 +307,7 @@ describe("Races", () => {
           const given = [await again(person, elsewhere, 0)];
           const leaving = person.does(204, "DELETE", `/users/${person.who.id}`);
           // The other process learns within a second that the session has ended.
-          for (let round = 1; given.at(-1)?.status === 201; round++) {
+          for (let round = 1; given.at(-1)?.status !== 401; round++) {
             given.push(await again(person, elsewhere, round));
           }
           await leaving;
@@ -328,10 +328,11 @@ describe("Races", () => {
     const answers = await whileTheyLeave(leaving, (person, elsewhere, round) =>
       elsewhere.request("POST", "/bookings", {
         token: person.token,
-        body: { eventId: events[round]?.id },
+        body: { eventId: events[round % events.length]?.id },
       }),
     );
-    expect(Object.keys(tally(answers)).sort()).toEqual(["201", "401 UNAUTHENTICATED"]);
+    const known = ["201", "401 UNAUTHENTICATED", "409 ALREADY_BOOKED"];
+    expect(known).toEqual(expect.arrayContaining(Object.keys(tally(answers))));
     for (const event of events) {
       expect(await expectSound(system, event)).toMatchObject({ counted: 0, bookings: 0 });
     }

@@ -1,6 +1,6 @@
 import type { OpenApi } from "../support/api-description";
 import { Api, type Event, type Person } from "../support/people";
-import { type AskOptions, ask, expectProblem, faultyFields, json } from "../support/problems";
+import { ask, expectProblem, faultyFields, json } from "../support/problems";
 import { startTestSystem, type TestSystem } from "../support/system";
 import { onWire } from "../support/wire";
 
@@ -18,118 +18,6 @@ afterAll(() => system.stop());
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057";
-
-describe("Where several errors apply, the first of the contract's order answers", () => {
-  const TOO_LARGE = "x".repeat(1_048_577);
-  const plain = { "content-type": "text/plain" };
-  let henry: Person;
-  let alice: Person;
-  beforeAll(async () => {
-    henry = await api.host("Henry");
-    alice = await api.attendee("Alice");
-    await alice.books(event, 3);
-  });
-
-  /** Each step mends the first fault of the one before it and keeps the others. */
-  const ladder: [string, () => [string, string, AskOptions], number, string][] = [
-    [
-      "a path that leads nowhere",
-      () => [
-        "PATCH",
-        "/api/nothing",
-        { headers: { ...plain, ...bearer("forged") }, body: TOO_LARGE },
-      ],
-      404,
-      "NOT_FOUND",
-    ],
-    [
-      "a method that the path lacks",
-      () => [
-        "POST",
-        `/api/events/${event.id}`,
-        { headers: { ...plain, ...bearer("forged") }, body: TOO_LARGE },
-      ],
-      405,
-      "METHOD_NOT_ALLOWED",
-    ],
-    [
-      "a body that is too large",
-      () => [
-        "PATCH",
-        `/api/events/${event.id}`,
-        { headers: { ...plain, ...bearer("forged") }, body: TOO_LARGE },
-      ],
-      413,
-      "PAYLOAD_TOO_LARGE",
-    ],
-    [
-      "a body of a wrong type",
-      () => [
-        "PATCH",
-        `/api/events/${event.id}`,
-        { headers: { ...plain, ...bearer("forged") }, body: "{" },
-      ],
-      415,
-      "UNSUPPORTED_MEDIA_TYPE",
-    ],
-    [
-      "a body that is no JSON",
-      () => [
-        "PATCH",
-        `/api/events/${event.id}`,
-        { headers: { "content-type": "application/json", ...bearer("forged") }, body: "{" },
-      ],
-      400,
-      "MALFORMED_JSON",
-    ],
-    [
-      "a bad token",
-      () => {
-        const { headers, body } = json({ capacity: 0 });
-        return [
-          "PATCH",
-          `/api/events/${NOBODY}`,
-          { headers: { ...headers, ...bearer("forged") }, body: body ?? "" },
-        ];
-      },
-      401,
-      "UNAUTHENTICATED",
-    ],
-  ];
-  test.each(ladder)("%s", async (_words, request, status, code) => {
-    expectProblem(await ask(system.origin, ...request()), status, code);
-  });
-
-  test("then the role, the fields, the thing, whose it is, its version, its state", async () => {
-    const stale = { "if-match": '"0-stale"' };
-    const tries = (who: Person, id: string, body: unknown, headers?: Record<string, string>) =>
-      who.tries("PATCH", `/events/${id}`, body, headers);
-
-    expectProblem(await tries(alice, NOBODY, { capacity: 0 }, stale), 403, "FORBIDDEN");
-    expectProblem(await tries(henry, NOBODY, { capacity: 0 }, stale), 422, "VALIDATION_FAILED");
-    expectProblem(await tries(henry, "no-id", { capacity: 0 }, stale), 422, "VALIDATION_FAILED");
-    expectProblem(await tries(henry, NOBODY, { capacity: 1 }, stale), 404, "EVENT_NOT_FOUND");
-    expectProblem(await tries(henry, "no-id", { capacity: 1 }, stale), 404, "EVENT_NOT_FOUND");
-    expectProblem(await tries(henry, event.id, { capacity: 1 }, stale), 403, "FORBIDDEN");
-    expectProblem(await tries(hanna, event.id, { capacity: 1 }, stale), 412, "PRECONDITION_FAILED");
-    const refused = await tries(hanna, event.id, { capacity: 1 }, { "if-match": "*" });
-    expectProblem(refused, 409, "CAPACITY_BELOW_SOLD");
-    expect((await tries(hanna, event.id, { capacity: 5 })).status).toBe(200);
-  });
-
-  test("a bad token is refused on a public endpoint too, and only once the route is known", async () => {
-    for (const header of ["Bearer nonsense", "Bearer ", "Bearer", "Basic YTpi", ""]) {
-      const headers = { authorization: header };
-      const answer = await ask(system.origin, "GET", "/api/events", { headers });
-      expectProblem(answer, 401, "UNAUTHENTICATED");
-      expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer/);
-    }
-    const headers = bearer("nonsense");
-    expectProblem(await ask(system.origin, "GET", "/api/nope", { headers }), 404, "NOT_FOUND");
-    const wrongMethod = await ask(system.origin, "DELETE", "/api/events", { headers });
-    expectProblem(wrongMethod, 405, "METHOD_NOT_ALLOWED");
-  });
-});
 
 describe("Paths and methods", () => {
   test.each([

@@ -1,3 +1,4 @@
+import type { Context } from "moleculer";
 import { newId } from "../../lib/ids";
 import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
 import { crowd } from "../support/crowd";
@@ -224,17 +225,21 @@ describe("Who is told", () => {
     );
     expect(typesOf(removed)).toEqual(onlyAttendees("event.cancelled"));
 
-    const both = await hanna.createsEvent();
-    await Promise.all([alice.books(both), ben.books(both)]);
+    const three = await Promise.all([1, 2, 3].map(() => hanna.createsEvent()));
+    await Promise.all(three.flatMap((one) => [alice.books(one), ben.books(one)]));
     const either = await toldBy(
       () =>
-        Promise.all([
-          hanna.tries("POST", `/events/${both.id}/cancel`),
-          admin.tries("DELETE", `/events/${both.id}`),
-        ]),
+        Promise.all(
+          three.flatMap(({ id }) => [
+            hanna.tries("POST", `/events/${id}/cancel`),
+            admin.tries("DELETE", `/events/${id}`),
+          ]),
+        ),
       everybody,
     );
-    expect(typesOf(either)).toEqual(onlyAttendees("event.cancelled"));
+    expect(typesOf(either)).toEqual(
+      onlyAttendees("event.cancelled", "event.cancelled", "event.cancelled"),
+    );
   });
 
   test("of a draft, whatever becomes of it: nobody", async () => {
@@ -279,11 +284,60 @@ describe("Who is told", () => {
   });
 
   test("a title that is long and hostile arrives whole", async () => {
-    const title = `${"🎻'\";--<b>%s $x\n".repeat(11)}end`;
+    const title = `${"🎻'\";--<b>%s $x ".repeat(11)}end`;
     const odd = await hanna.createsEvent({ title });
     const told = await toldBy(() => alice.books(odd), [alice]);
     expect(told[0]?.[0]?.title).toContain(odd.title);
     expect(told[0]?.[0]?.body).toContain(odd.title);
+  });
+});
+
+describe("What is announced to other services", () => {
+  let heard: { name: string; eventId: string }[];
+  beforeAll(() => {
+    system.systems[0]?.broker.createService({
+      name: "listener",
+      events: {
+        "events.**"({ eventName, params }: Context<{ eventId: string }>) {
+          heard.push({ name: eventName ?? "", eventId: params.eventId });
+        },
+      },
+    });
+  });
+  beforeEach(() => {
+    heard = [];
+  });
+  const announced = ({ id }: { id: string }) =>
+    heard.filter(({ eventId }) => eventId === id).map(({ name }) => name);
+
+  test("each step of an event's life, once", async () => {
+    const event = await hanna.createsEvent();
+    await hanna.does(200, "PATCH", `/events/${event.id}`, { title: "New" });
+    await hanna.does(200, "POST", `/events/${event.id}/postpone`);
+    await hanna.does(200, "POST", `/events/${event.id}/publish`);
+    await hanna.does(200, "POST", `/events/${event.id}/cancel`);
+    await hanna.does(204, "DELETE", `/events/${event.id}`);
+    await quiet();
+    expect(announced(event)).toEqual([
+      "events.created",
+      "events.updated",
+      "events.updated",
+      "events.updated",
+      "events.cancelled",
+      "events.deleted",
+    ]);
+  });
+
+  test("a draft is nobody's business until it is published", async () => {
+    const given = await hanna.createsEvent({ status: "draft" });
+    await hanna.does(200, "PATCH", `/events/${given.id}`, { title: "New" });
+    await hanna.does(204, "DELETE", `/events/${given.id}`);
+    const draft = await hanna.createsEvent({ status: "draft" });
+    await quiet();
+    expect([announced(given), announced(draft)]).toEqual([[], []]);
+    await hanna.does(200, "POST", `/events/${draft.id}/publish`);
+    await quiet();
+    expect(announced(draft)).toEqual(["events.created"]);
   });
 });
 

@@ -1,4 +1,5 @@
-import { Arena, everyFieldSpoilt, nameOf, routes, throwJunkAt } from "../support/junk";
+import { Arena, throwJunkAt } from "../support/arena";
+import { everyFieldSpoilt, nameOf, routes } from "../support/junk";
 import type { Spread } from "../support/system";
 
 const eachRoute = test.each(routes.map((route) => [nameOf(route), route] as const));

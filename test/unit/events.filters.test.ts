@@ -95,7 +95,8 @@ describe("The boxes around a place", () => {
         fc.pre(distanceKm(centre, point) <= km * 0.999999);
         expect(boxesOf(centre, km).some((box) => holds(box, point))).toBe(true);
       }),
-      { numRuns: 5_000 },
+      // Shrinking would go through far too many places that are not near enough to say anything.
+      { numRuns: 5_000, endOnFailure: true },
     );
   });
 

@@ -1,0 +1,559 @@
+/**
+ * An arena that throws junk at a running system: each answer must be one that the contract has, and
+ * whatever is refused must leave every row as it was.
+ */
+import { Agent, request as httpRequest } from "node:http";
+import fc from "fast-check";
+import { Client } from "pg";
+import type { Role } from "../../lib/contract/define";
+import type { Database } from "../../lib/database";
+import { errorCatalogue } from "../../lib/errors";
+import { API_BASE, type Route } from "../../services/api/routes";
+import { type DescriptionCheck, describedBy } from "./api-description";
+import { asJson, type JunkRequest, junkFor, NOBODYS_ID, nameOf, routes, type Sender } from "./junk";
+import { Api, type Person } from "./people";
+import { type Spread, startTestSystem, type TestSystem } from "./system";
+
+/**
+ * What a success of an action may do to rows that exist: `table.column`, `table.*` or `-table` where rows
+ * may go, and `+table` where rows may come. A route that changes anything else fails.
+ */
+const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
+  "auth.signUp": ["+users", "+sessions", "+refresh_tokens"],
+  "auth.signIn": ["+sessions", "+refresh_tokens"],
+  "auth.refresh": ["+refresh_tokens", "refresh_tokens.used_at", "sessions.expires_at"],
+  "auth.signOut": ["sessions.ended_at", "sessions.end_reason"],
+  "auth.changePassword": [
+    ...["users.password_hash", "users.updated_at"],
+    ...["sessions.ended_at", "sessions.end_reason"],
+  ],
+  "users.update": [
+    ...["name", "email", "username", "phone", "updated_at", "email_verified"].map(
+      (column) => `users.${column}`,
+    ),
+  ],
+  "users.delete": [
+    ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions"],
+    ...["-refresh_tokens", "-notifications", "events.*", "-events", "bookings.*", "tickets.status"],
+  ],
+  "events.create": ["+events"],
+  "events.update": [
+    ...["title", "description", "location", "latitude", "longitude", "start_date_time"],
+    ...[
+      "end_date_time",
+      "time_zone",
+      "available_event_id",
+      "capacity",
+      "price",
+      "currency",
+      "tags",
+    ],
+    ...["sale_starts_at", "sale_ends_at", "version", "updated_at"],
+  ].map((column) => `events.${column}`),
+  "events.publish": ["events.status", "events.version", "events.updated_at"],
+  "events.postpone": [
+    ...["status", "version", "updated_at", "start_date_time", "end_date_time"],
+  ].map((column) => `events.${column}`),
+  "events.cancel": [
+    ...["events.status", "events.version", "events.updated_at", "events.number_of_attendees"],
+    ...["bookings.status", "bookings.cancel_reason", "bookings.updated_at", "tickets.status"],
+  ],
+  "events.delete": [
+    ...["events.status", "events.version", "events.updated_at", "events.number_of_attendees"],
+    ...["events.deleted_at", "-events"],
+    ...["bookings.status", "bookings.cancel_reason", "bookings.updated_at", "tickets.status"],
+  ],
+  "bookings.create": ["+bookings", "+tickets", "events.number_of_attendees"],
+  "bookings.cancel": [
+    ...["bookings.status", "bookings.cancel_reason", "bookings.updated_at", "tickets.status"],
+    "events.number_of_attendees",
+  ],
+  "notifications.markRead": ["notifications.is_read"],
+  "notifications.markAllRead": ["notifications.is_read"],
+};
+/** Administrators may set roles too, which ends the sessions that carry the old one. */
+const ADMIN_MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
+  "users.update": ["users.role", "sessions.ended_at", "sessions.end_reason"],
+};
+
+/** What the gateway itself may answer on any route. */
+const GENERAL_CODES = new Set([
+  ...["VALIDATION_FAILED", "MALFORMED_JSON", "BAD_REQUEST", "UNAUTHENTICATED", "FORBIDDEN"],
+  ...["NOT_FOUND", "METHOD_NOT_ALLOWED", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"],
+  "HEADERS_TOO_LARGE",
+]);
+
+type Row = Record<string, unknown>;
+/** Rows by table and key. */
+type Snapshot = Map<string, Map<string, Row>>;
+
+interface Change {
+  table: string;
+  key: string;
+  before: Row | undefined;
+  after: Row | undefined;
+  columns: string[];
+}
+
+function changesBetween(before: Snapshot, after: Snapshot): Change[] {
+  const changes: Change[] = [];
+  for (const [table, rows] of after) {
+    const old = before.get(table) ?? new Map<string, Row>();
+    for (const key of new Set([...old.keys(), ...rows.keys()])) {
+      const [was, is] = [old.get(key), rows.get(key)];
+      const columns = Object.keys(was ?? is ?? {}).filter(
+        (column) => asJson(was?.[column]) !== asJson(is?.[column]),
+      );
+      if (columns.length) changes.push({ table, key, before: was, after: is, columns });
+    }
+  }
+  return changes;
+}
+
+const told = ({ table, before, after, columns }: Change): string =>
+  before && after
+    ? `${table}.${columns.join("/")} of ${before.id}`
+    : `a row ${after ? "more in" : "less in"} ${table}`;
+
+interface RawAnswer {
+  status: number;
+  contentType: string | null;
+  requestId: string | undefined;
+  text: string;
+}
+
+const ANSWER_TIMEOUT_MS = 15_000;
+
+const fits = (pattern: string, path: string) =>
+  new RegExp(`^${pattern.replace(/:\w+/g, "[^/]+")}$`).test(path);
+
+const clip = (text: string) => (text.length > 600 ? `${text.slice(0, 600)}…` : text);
+
+/** A system to throw junk at, with somebody of every role, things of theirs, and things of people who do nothing. */
+export class Arena {
+  /** Stands between the services and the database while it is set: a control shows with it that the judge sees. */
+  interfere: ((sql: string) => Promise<void>) | undefined;
+
+  private readonly agent = new Agent({ keepAlive: true });
+  private readonly sql: Client;
+  private tables: string[] = [];
+  private state: Snapshot = new Map();
+  private sum = "";
+  private fresh = 0;
+  private readonly people = new Map<string, Person>();
+  private readonly things = new Map<string, string>();
+
+  private constructor(
+    private readonly system: TestSystem,
+    private readonly api: Api,
+    private readonly description: DescriptionCheck,
+  ) {
+    this.sql = new Client({ connectionString: system.database.url });
+  }
+
+  static async open(spread: Spread = "one process"): Promise<Arena> {
+    let arena: Arena | undefined;
+    const wrapDatabase = (database: Database): Database => ({
+      ...database,
+      async query(sql, bind, transaction) {
+        await arena?.interfere?.(sql);
+        return database.query(sql, bind, transaction);
+      },
+    });
+    const system = await startTestSystem({ wrapDatabase, spread });
+    const api = await Api.at(system.origin);
+    arena = new Arena(system, api, await describedBy(system.origin));
+    await arena.sql.connect();
+    const { rows } = await arena.sql.query(
+      "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+    );
+    arena.tables = rows.map(({ table_name }) => table_name);
+    const catalogue = await arena.sql.query(
+      "SELECT id FROM available_events ORDER BY name LIMIT 1",
+    );
+    arena.things.set("availableEvent", catalogue.rows[0].id);
+    const ended = await api.attendee("Ended");
+    arena.things.set("token:ended", ended.token);
+    await ended.does(204, "POST", "/auth/logout");
+    await arena.heal();
+    return arena;
+  }
+
+  async close(): Promise<void> {
+    this.agent.destroy();
+    await this.sql.end();
+    await this.system.stop();
+  }
+
+  /** Runs a statement beside the system, with `⟦things⟧` in it. */
+  async meddle(sql: string): Promise<void> {
+    await this.sql.query(this.resolved(sql));
+  }
+
+  /**
+   * Sends a request and judges the answer and what it did to the tables.
+   *
+   * @throws Error that says what is wrong
+   */
+  async judge(request: JunkRequest): Promise<RawAnswer> {
+    const answer = await this.send(request);
+    const faults: string[] = [];
+    const note = (work: () => void) => {
+      try {
+        work();
+      } catch (error) {
+        faults.push(error instanceof Error ? error.message : String(error));
+      }
+    };
+    note(() => this.judgeAnswer(request, answer));
+    if ((await this.checksum()) !== this.sum) {
+      const before = this.state;
+      this.state = await this.snapshot();
+      note(() => this.judgeChanges(request, answer, changesBetween(before, this.state)));
+      const route = this.routeOf(request);
+      if (answer.status < 300 && route?.action === "auth.refresh") this.takeTokens(answer.text);
+      await this.heal();
+    }
+    if (faults.length) {
+      throw new Error(
+        `${faults.join("\n")}\n${request.method} ${clip(request.path)} as ${asJson(request.as)} → ` +
+          `${answer.status} ${clip(answer.text)}`,
+      );
+    }
+    return answer;
+  }
+
+  private routeOf({ method, path }: JunkRequest): Route | undefined {
+    const plain = this.resolved(path.split("?", 1)[0] ?? "");
+    const wanted = method === "HEAD" ? "GET" : method;
+    // Routes are sorted as the gateway tries them.
+    const first = routes.find((route) => fits(route.path, plain));
+    return routes.find((route) => route.path === first?.path && route.method === wanted);
+  }
+
+  private takeTokens(text: string): void {
+    const attendee = this.people.get("attendee");
+    if (attendee) attendee.refreshToken = JSON.parse(text).refreshToken;
+  }
+
+  /** Text with the things of this moment in it. */
+  private resolved(text: string): string {
+    return text.replace(/⟦(.*?)⟧/gs, (_, name: string) => {
+      const size = Number(name.split(":")[1]);
+      if (name === "fresh") return String(this.fresh++);
+      if (name.startsWith("x:")) return "x".repeat(size);
+      if (name.startsWith("deep:")) return "[".repeat(size) + "]".repeat(size);
+      if (name.startsWith("base64:")) {
+        return Buffer.from(this.resolved(name.slice(7))).toString("base64url");
+      }
+      const [kind = "", who = ""] = name.split(":");
+      const person = this.people.get(who);
+      if (kind === "user" && person) return person.who.id;
+      if (kind === "email" && person) return person.who.email;
+      if (kind === "token" && person) return person.token;
+      const thing =
+        name === "refreshToken" ? this.people.get("attendee")?.refreshToken : this.things.get(name);
+      if (thing === undefined) throw new Error(`There is no ${name} in the arena`);
+      return thing;
+    });
+  }
+
+  private authorization(as: Sender): Record<string, string> {
+    if (as === "nobody") return {};
+    if (typeof as === "object") return { authorization: this.resolved(as.authorization) };
+    return { authorization: `Bearer ${this.people.get(as)?.token}` };
+  }
+
+  private send({ method, path, as, headers, body, encoding }: JunkRequest): Promise<RawAnswer> {
+    const { hostname, port } = new URL(this.system.origin);
+    const bytes = body === undefined ? undefined : Buffer.from(this.resolved(body), encoding);
+    return new Promise((resolve, reject) => {
+      const sent = httpRequest(
+        {
+          agent: this.agent,
+          hostname,
+          port,
+          method,
+          path: `${API_BASE}${this.resolved(path)}`,
+          headers: {
+            ...this.authorization(as),
+            ...Object.fromEntries(
+              Object.entries(headers).map(([name, value]) => [name, this.resolved(value)]),
+            ),
+            ...(bytes ? { "content-length": bytes.length } : {}),
+          },
+          timeout: ANSWER_TIMEOUT_MS,
+        },
+        (res) => {
+          const chunks: Buffer[] = [];
+          res.on("data", (chunk) => chunks.push(chunk));
+          res.once("error", reject);
+          res.once("end", () =>
+            resolve({
+              status: res.statusCode ?? 0,
+              contentType: res.headers["content-type"] ?? null,
+              requestId: res.headers["x-request-id"]?.toString(),
+              text: Buffer.concat(chunks).toString(),
+            }),
+          );
+        },
+      );
+      sent.once("timeout", () => sent.destroy(new Error("There was no answer")));
+      sent.once("error", (error) =>
+        reject(new Error(`${method} ${clip(path)} got no answer: ${error.message}`)),
+      );
+      sent.end(bytes);
+    });
+  }
+
+  private judgeAnswer(request: JunkRequest, { status, contentType, requestId, text }: RawAnswer) {
+    if (status >= 500) throw new Error("The server failed");
+    if (status === 304 && request.method !== "GET" && request.method !== "HEAD") {
+      throw new Error("Only what was read can be unmodified");
+    }
+    if (!requestId) throw new Error("The answer has no X-Request-Id");
+    const hasText = text !== "" && request.method !== "HEAD";
+    const body = hasText && contentType?.includes("json") ? JSON.parse(text) : text || undefined;
+    const route = this.routeOf(request);
+    if (status >= 400 && request.method !== "HEAD") {
+      if (!contentType?.startsWith("application/problem+json")) throw new Error("No problem+json");
+      const kind = errorCatalogue().get(body.code);
+      if (kind?.status !== status) throw new Error(`${body.code} is no code for ${status}`);
+      if (route && !GENERAL_CODES.has(body.code)) {
+        const own = route.definition.errors ?? [];
+        if (!own.some(({ code }) => code === body.code)) {
+          throw new Error(`${route.action} does not declare ${body.code}`);
+        }
+      }
+      if (status === 422 && !body.errors?.length) throw new Error("422 names no field");
+    }
+    // What is refused before it is a request to any route is described nowhere.
+    if (status !== 431 && body?.code !== "BAD_REQUEST" && status !== 304) {
+      const path = `${API_BASE}${this.resolved(request.path.split("?", 1)[0] ?? "")}`;
+      this.description.check(request.method, path, status, contentType, body);
+    }
+    if (route && status !== 431) this.judgeOrder(request, route, status);
+  }
+
+  /** 401 goes before 403 of the role, and both before whatever else is wrong with a readable request. */
+  private judgeOrder({ as, body, headers, encoding }: JunkRequest, route: Route, status: number) {
+    if (body !== undefined) {
+      const readable = headers["content-type"] === "application/json" && encoding !== "latin1";
+      if (!readable || "content-encoding" in headers) return;
+      try {
+        JSON.parse(this.resolved(body));
+      } catch {
+        return;
+      }
+    }
+    const { access } = route.definition;
+    const isRole = typeof as === "string" && as !== "nobody";
+    const expected =
+      typeof as === "object" || (as === "nobody" && access !== "public")
+        ? 401
+        : typeof access === "object" && isRole && !access.roles.includes(as)
+          ? 403
+          : undefined;
+    if (expected && status !== expected) throw new Error(`This must be ${expected}`);
+  }
+
+  private judgeChanges(request: JunkRequest, { status }: RawAnswer, changes: Change[]): void {
+    // People are told a moment after what they are told of, so a notification may belong to an earlier request.
+    const counted = changes.filter(({ table, before }) => table !== "notifications" || before);
+    if (counted.length === 0) return;
+    if (status >= 400) throw new Error(`Refused, and yet changed: ${counted.map(told).join(", ")}`);
+    const route = this.routeOf(request);
+    const isAdmin = request.as === "admin";
+    const allowed = new Set([
+      ...(MAY_CHANGE[route?.action ?? ""] ?? []),
+      ...((isAdmin && ADMIN_MAY_CHANGE[route?.action ?? ""]) || []),
+    ]);
+    const actor = typeof request.as === "string" ? this.people.get(request.as)?.who.id : undefined;
+    for (const change of counted) {
+      const { table, before, after, columns } = change;
+      const isAllowed = !before
+        ? allowed.has(`+${table}`)
+        : !after
+          ? allowed.has(`-${table}`)
+          : columns.every((name) => allowed.has(`${table}.${name}`) || allowed.has(`${table}.*`));
+      if (!isAllowed) throw new Error(`${route?.action} may not change ${told(change)}`);
+      const forged = before ? undefined : forgedIn(table, after ?? {}, actor);
+      if (forged) throw new Error(`${table}.${forged} of a new row was set by the request`);
+      const owner = before && OWNER[table] ? before[OWNER[table]] : undefined;
+      const isSeats = table === "events" && columns.join() === "number_of_attendees";
+      if (actor && owner !== undefined && owner !== actor && !isAdmin && !isSeats) {
+        throw new Error(`${table} of somebody else: ${told(change)}`);
+      }
+    }
+  }
+
+  private async checksum(): Promise<string> {
+    const { rows } = await this.sql.query(
+      this.tables
+        .map(
+          (table) => `SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) AS sum FROM ${table} t`,
+        )
+        .join(" UNION ALL "),
+    );
+    return rows.map(({ sum }) => sum).join();
+  }
+
+  private async snapshot(): Promise<Snapshot> {
+    const state: Snapshot = new Map();
+    for (const table of this.tables) {
+      const { rows } = await this.sql.query(`SELECT to_jsonb(t) - 'search' AS row FROM ${table} t`);
+      state.set(
+        table,
+        new Map(rows.map(({ row }) => [String(row.id ?? row.token_hash ?? row.name), row])),
+      );
+    }
+    this.sum = await this.checksum();
+    return state;
+  }
+
+  private row(table: string, id: string | undefined): Row | undefined {
+    return id === undefined ? undefined : this.state.get(table)?.get(id);
+  }
+
+  /** Whether somebody still has the account, role and session they had. */
+  private isWell(person: Person | undefined, role: Role): boolean {
+    if (!person) return false;
+    const claims = Buffer.from(person.token.split(".")[1] ?? "", "base64url").toString();
+    const user = this.row("users", person.who.id);
+    const session = this.row("sessions", JSON.parse(claims).sid);
+    return user?.role === role && !user.deleted_at && session?.ended_at === null;
+  }
+
+  private async person(who: string, role: Role): Promise<Person> {
+    const known = this.people.get(who);
+    if (known && this.isWell(known, role)) return known;
+    const person = await this.api.registers(who, role === "admin" ? "attendee" : role);
+    if (role === "admin") {
+      await this.sql.query("UPDATE users SET role = 'admin' WHERE id = $1", [person.who.id]);
+      const { email, password } = person.who;
+      person.token = (
+        await this.api.request("POST", "/auth/login", { body: { email, password } })
+      ).body.token;
+    }
+    this.people.set(who, person);
+    return person;
+  }
+
+  private async event(name: string, host: Person, status: "published" | "draft"): Promise<void> {
+    const row = this.row("events", this.things.get(name));
+    const isWell =
+      row?.status === status &&
+      row.host_id === host.who.id &&
+      !row.deleted_at &&
+      row.price === 0 &&
+      Number(row.capacity) >= 100 &&
+      Date.parse(String(row.end_date_time)) > Date.now() &&
+      (row.sale_starts_at ?? row.sale_ends_at) === null;
+    if (!isWell) this.things.set(name, (await host.createsEvent({ status, capacity: 100_000 })).id);
+  }
+
+  private async booking(whose: "own" | "other", person: Person): Promise<void> {
+    const eventId = this.things.get(`event:${whose}`) ?? "";
+    const row = this.row("bookings", this.things.get(`booking:${whose}`));
+    if (row?.status !== "confirmed" || row.event_id !== eventId || row.user_id !== person.who.id) {
+      this.things.set(`booking:${whose}`, (await person.books({ id: eventId })).id);
+    }
+    const notice = this.row("notifications", this.things.get(`notification:${whose}`));
+    if (notice?.user_id !== person.who.id) {
+      const [first] = await person.isTold("booking.confirmed");
+      this.things.set(`notification:${whose}`, first.id);
+    }
+  }
+
+  /** Puts back what a successful request has taken away, so that the next one meets everything again. */
+  private async heal(): Promise<void> {
+    await this.person("admin", "admin");
+    const [host, other] = [await this.person("host", "host"), await this.person("rival", "host")];
+    const attendee = await this.person("attendee", "attendee");
+    const stranger = await this.person("other", "attendee");
+    await this.event("event:own", host, "published");
+    await this.event("event:ownDraft", host, "draft");
+    await this.event("event:other", other, "published");
+    await this.event("event:draft", other, "draft");
+    await this.booking("own", attendee);
+    await this.booking("other", stranger);
+    for (const [id, row] of this.state.get("bookings") ?? []) {
+      const isSpare =
+        row.user_id === attendee.who.id &&
+        row.event_id === this.things.get("event:other") &&
+        row.status === "confirmed";
+      if (isSpare) await attendee.cancels({ id });
+    }
+    this.state = await this.snapshot();
+  }
+}
+
+/** Column that says whose a row is. */
+const OWNER: Readonly<Record<string, string>> = {
+  users: "id",
+  events: "host_id",
+  notifications: "user_id",
+};
+
+/** The column of a new row that holds what only the system decides; undefined where all is well. */
+function forgedIn(table: string, row: Row, actor: string | undefined): string | undefined {
+  const wrong: Record<string, Record<string, boolean>> = {
+    users: {
+      id: row.id === NOBODYS_ID,
+      role: row.role !== "attendee" && row.role !== "host",
+      email_verified: row.email_verified !== false,
+    },
+    events: {
+      id: row.id === NOBODYS_ID,
+      host_id: row.host_id !== actor,
+      number_of_attendees: row.number_of_attendees !== 0,
+      version: row.version !== 1,
+      status: row.status !== "published" && row.status !== "draft",
+    },
+    bookings: {
+      id: row.id === NOBODYS_ID,
+      user_id: row.user_id !== actor,
+      amount: row.amount !== 0,
+      status: row.status !== "confirmed",
+    },
+  };
+  return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];
+}
+
+/**
+ * Throws junk at a route until it has had enough.
+ *
+ * @param runs how many requests
+ * @param withinMs the time that these and the search for a smaller counter-example may take together
+ * @throws Error with the shrunk request, and how to repeat it
+ */
+export async function throwJunkAt(
+  arena: Arena,
+  route: Route,
+  runs: number,
+  withinMs = 25_000,
+): Promise<void> {
+  const { JUNK_SEED, JUNK_PATH } = process.env;
+  const outcome = await fc.check(
+    fc.asyncProperty(junkFor(route), async (request) => {
+      await arena.judge(request);
+    }),
+    {
+      numRuns: runs,
+      interruptAfterTimeLimit: withinMs,
+      markInterruptAsFailure: true,
+      ...(JUNK_SEED ? { seed: Number(JUNK_SEED) } : {}),
+      ...(JUNK_PATH ? { path: JUNK_PATH } : {}),
+    },
+  );
+  if (!outcome.failed) return;
+  const { errorInstance, counterexample, seed, counterexamplePath, numRuns, numShrinks } = outcome;
+  if (!counterexample) {
+    throw new Error(`${numRuns} of ${runs} requests took ${withinMs} ms (JUNK_SEED=${seed})`);
+  }
+  throw new Error(
+    `${errorInstance instanceof Error ? errorInstance.message : errorInstance}\n` +
+      `Shrunk ${numShrinks} times to ${JSON.stringify(counterexample[0], null, 2)}\n` +
+      `Repeat with JUNK_SEED=${seed} JUNK_PATH=${counterexamplePath} and -t "${nameOf(route)}"`,
+  );
+}

@@ -5,10 +5,10 @@
 import { createServer } from "node:net";
 import { type Config, jwtSecret, loadConfig, SERVICE_NAMES } from "./lib/config";
 import { loadEnvironment } from "./lib/environment";
-import { explainedByDatabase, processDatabase } from "./lib/process-database";
-import { OperatorError, type Program, runProgram, unlessStopped } from "./lib/program";
+import { processDatabase } from "./lib/process-database";
+import { OperatorError, type Program, runProgram } from "./lib/program";
 import { DEMO_PASSWORD, DEMO_USERS } from "./seeders/0002-demo";
-import { migrate, seed, startSystem } from "./system";
+import { prepareDatabase, startSystem } from "./system";
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -77,13 +77,7 @@ async function start({ stopping, atEnd }: Program): Promise<void> {
   }
   const database = await processDatabase(config, { log: say, stopping });
   atEnd(database.stop);
-  try {
-    // Every step is a transaction: one that is cut off has not been.
-    await unlessStopped(stopping, migrate(database.url));
-    await unlessStopped(stopping, seed(database.url, config));
-  } catch (error) {
-    throw explainedByDatabase(error, "The tables cannot be brought up to date");
-  }
+  await prepareDatabase(database, config, stopping);
   const system = await startSystem({ config, databaseUrl: database.url, stopping }).catch(
     (error) => {
       throw portError(error, config);

@@ -7,9 +7,9 @@ import openConsole from "moleculer-repl";
 import { brokerOptions, createBroker } from "./lib/broker";
 import { type Config, loadConfig, SERVICE_NAMES } from "./lib/config";
 import { loadEnvironment } from "./lib/environment";
-import { explainedByDatabase, processDatabase } from "./lib/process-database";
+import { processDatabase } from "./lib/process-database";
 import { type Program, runProgram, unlessStopped } from "./lib/program";
-import { migrate, seed, startSystem } from "./system";
+import { prepareDatabase, startSystem } from "./system";
 
 type Console = ReturnType<typeof openConsole>;
 
@@ -28,15 +28,8 @@ async function runServices(config: Config, program: Program): Promise<ServiceBro
   const { stopping, atEnd } = program;
   const database = await processDatabase(config, { log: say, stopping, share: true });
   atEnd(database.stop);
-  if (database.started) {
-    // Nobody else has prepared it; an operator's database is not changed by looking into it.
-    try {
-      await unlessStopped(stopping, migrate(database.url));
-      await unlessStopped(stopping, seed(database.url, config));
-    } catch (error) {
-      throw explainedByDatabase(error, "The tables cannot be brought up to date");
-    }
-  }
+  // Nobody else has prepared it then; an operator's database is not changed by looking into it.
+  if (database.started) await prepareDatabase(database, config, stopping);
   const run = SERVICE_NAMES.filter((name) => name !== "api");
   const system = await startSystem({ config, databaseUrl: database.url, run, stopping });
   atEnd(system.stop);

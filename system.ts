@@ -4,6 +4,7 @@ import { brokerOptions, createBroker, type Transporter } from "./lib/broker";
 import { type Clock, systemClock } from "./lib/clock";
 import type { Config, ServiceName } from "./lib/config";
 import { type Database, openDatabase } from "./lib/database";
+import { explainedByDatabase, type ProcessDatabase } from "./lib/process-database";
 import { unlessStopped } from "./lib/program";
 import { openForSteps, type Steps, stepsOf } from "./lib/steps";
 import { migrations } from "./migrations";
@@ -119,3 +120,27 @@ export const seed = (databaseUrl: string, config: Pick<Config, "seedDemo">): Pro
 /** Takes back the newest seeder. */
 export const undoSeed = (databaseUrl: string): Promise<string[]> =>
   withSteps(databaseUrl, (database) => stepsOf(database, "seeders", allSeeders).down());
+
+/**
+ * Brings a process's database up to date and fills it, for as long as nobody stops the process.
+ *
+ * @throws OperatorError with a sentence for the operator
+ */
+export async function prepareDatabase(
+  { url, started }: ProcessDatabase,
+  config: Config,
+  stopping: AbortSignal,
+): Promise<void> {
+  const work = async () => {
+    await migrate(url);
+    stopping.throwIfAborted();
+    await seed(url, config);
+  };
+  try {
+    // Every step is a transaction, so one that is cut off has not been. A server that we stop ourselves
+    // comes to the end of the step first, which is short; another's may let us wait for other nodes.
+    await (started ? work() : unlessStopped(stopping, work()));
+  } catch (error) {
+    throw explainedByDatabase(error, "The tables cannot be brought up to date");
+  }
+}

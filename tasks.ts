@@ -53,7 +53,9 @@ async function run({ stopping, atEnd }: Program): Promise<void> {
   const database = await processDatabase(config, { log: say, stopping, share: true });
   atEnd(database.stop);
   try {
-    const steps = await unlessStopped(stopping, task.run(database.url, config, command.slice(1)));
+    const work = task.run(database.url, config, command.slice(1));
+    // A server that is ours is stopped after the step, another's may let us wait for other nodes.
+    const steps = await (database.started ? work : unlessStopped(stopping, work));
     say(steps.length ? `${task.done}: ${steps.join(", ")}` : `${name}: there was nothing to do`);
   } catch (error) {
     throw explainedByDatabase(error, name);

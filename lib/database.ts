@@ -14,6 +14,9 @@ const UNREACHABLE = /^(08...|57P0[1-4]|53300|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETI
 const STATEMENT_TIMED_OUT = "57014";
 
 const STATEMENT_TIMEOUT_MS = 10_000;
+/** A server that has not even said so much later that it gave up is not there any more. */
+const SILENCE_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_IN_TRANSACTION_MS = 30_000;
 const ACQUIRE_TIMEOUT_MS = 10_000;
 
@@ -57,8 +60,9 @@ function translated(error: unknown): unknown {
     UNREACHABLE.test(codeOf(error)) ||
     codeOf(error) === STATEMENT_TIMED_OUT ||
     /^Sequelize(Host|Connection|AccessDenied|InvalidConnection)/.test(name) ||
-    // pg reports a connection that broke under a query without any code.
-    (error instanceof Error && /Connection terminated|connection is insecure/i.test(error.message));
+    // pg reports a connection that broke or fell silent under a query without any code.
+    (error instanceof Error &&
+      /Connection terminated|connection is insecure|Query read timeout/i.test(error.message));
   return unreachable ? new ServiceUnavailable({ retryAfter: 1 }) : error;
 }
 
@@ -79,6 +83,7 @@ export interface PoolOptions {
  * @param url `postgres://…`
  */
 export function openDatabase(url: string, options: PoolOptions): Database {
+  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const sequelize = new Sequelize(url, {
     dialect: "postgres",
     logging: false,
@@ -86,7 +91,10 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     pool: { max: options.connections, min: 0, idle: 30_000, acquire: ACQUIRE_TIMEOUT_MS },
     dialectOptions: {
       application_name: "marquee",
-      statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+      statement_timeout: statementTimeoutMs,
+      // Without it a connection whose other end is gone without a word would stay in the pool for ever.
+      ...(statementTimeoutMs ? { query_timeout: statementTimeoutMs + SILENCE_MS } : {}),
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       idle_in_transaction_session_timeout: options.idleInTransactionMs ?? IDLE_IN_TRANSACTION_MS,
       keepAlive: true,
     },

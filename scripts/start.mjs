@@ -18,9 +18,6 @@ const fail = (sentence) => {
   console.error(sentence);
   process.exit(1);
 };
-/** Signals that came while the process was busy arrive in the next turns of the event loop. */
-const noted = () => new Promise((resolve) => setTimeout(resolve, 10));
-
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
   fail(
@@ -35,11 +32,10 @@ if (!PROGRAMS.includes(program)) {
 try {
   buildIfStale({ log: (line) => console.error(line) });
 } catch (error) {
-  // Ctrl-C reaches the compiler, too.
-  await noted();
-  if (signals.length === 0) fail(error instanceof BuildError ? error.message : error.stack);
+  fail(error instanceof BuildError ? error.message : error.stack);
 }
-await noted();
+// Signals that came while the build kept this process busy arrive with the next turns of the event loop.
+await new Promise((resolve) => setTimeout(resolve, 10));
 if (signals.length > 0) process.exit(program === "tasks" ? 1 : 0);
 
 const entry = new URL(`../dist/${program}.js`, import.meta.url);

@@ -32,10 +32,12 @@ interface Step {
   guard: Guard;
 }
 
-/** The lifecycle of an event. `completed` comes by itself: see {@link statusAt}. */
+/**
+ * The lifecycle of an event. `completed` comes by itself: see {@link statusAt}. A draft that its host gives
+ * up is deleted: cancelling would show it to everybody.
+ */
 export const LIFECYCLE: readonly Step[] = [
   { from: "draft", to: "published", guard: notOver },
-  { from: "draft", to: "cancelled", guard: always },
   { from: "published", to: "postponed", guard: always },
   { from: "published", to: "cancelled", guard: always },
   { from: "postponed", to: "published", guard: notOver },

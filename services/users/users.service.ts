@@ -28,15 +28,18 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
 
       async $delete({ params: { id }, call }) {
         await store.find(id);
-        // Tokens first, so that nothing new comes while the old is cleared away; the row last, so that a
-        // run that broke off can be repeated.
-        await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
-        await call("events.$deleteOfHost", { hostId: id });
-        await call("bookings.$delete", { userId: id, reason: "user_deleted" });
-        await call("notifications.$deleteOfUser", { userId: id });
+        // Tokens first, so that little that is new comes while the old is cleared away.
+        const clearAway = async () => {
+          await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
+          await call("events.$deleteOfHost", { hostId: id });
+          await call("bookings.$delete", { userId: id, reason: "user_deleted" });
+          await call("notifications.$deleteOfUser", { userId: id });
+        };
+        // The row after that, so that a run that broke off can be repeated.
+        await clearAway();
         await store.erase(id, clock.now());
-        // Whoever signed in while all this went on.
-        await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
+        // What came in meanwhile; from here on nothing can, because all look for a live user under its lock.
+        await clearAway();
       },
 
       $find: ({ params }) => store.find(params.id),

@@ -4,9 +4,8 @@ import { Api, Person } from "../support/people";
 import { expectProblem } from "../support/problems";
 import { SPREADS, startTestSystem, type TestSystem } from "../support/system";
 
-/** The contract's limits for every node to know of a session's end. */
+/** The contract's limit for every node to know of a session's end. */
 const WITHIN_A_SECOND_MS = 1_000;
-const WITHOUT_A_TRANSPORTER_MS = 5_000;
 
 const refreshes = (api: Api, refreshToken: unknown) =>
   api.request("POST", "/auth/refresh", { body: { refreshToken } });
@@ -226,65 +225,5 @@ describe("Refresh tokens that are none", () => {
       alice.who.id,
     ]);
     expectProblem(await refreshes(api, alice.refreshToken), 401, "UNAUTHENTICATED");
-  });
-});
-
-describe("Two processes on one database that cannot reach each other", () => {
-  let one: TestSystem;
-  let other: TestSystem;
-  let here: Api;
-  let there: Api;
-  beforeAll(async () => {
-    one = await startTestSystem({ environment: WITH_ADMINISTRATOR });
-    other = await startTestSystem({ database: one.database });
-    here = await Api.at(one.origin);
-    there = await Api.at(other.origin);
-  });
-  afterAll(async () => {
-    await other.stop();
-    await one.stop();
-  });
-
-  /** The person as the other process knows them, by the same tokens. */
-  async function overThere(person: Person): Promise<Person> {
-    const twin = new Person(there, person.who, person.token, person.refreshToken);
-    await isSignedIn(twin);
-    return twin;
-  }
-
-  test.each([
-    ["signing out", (alice: Person) => alice.does(204, "POST", "/auth/logout")],
-    ["deleting the account", (alice: Person) => alice.does(204, "DELETE", "/users/me")],
-    [
-      "a change of role",
-      async (alice: Person) =>
-        (await administrator(here)).does(200, "PATCH", `/users/${alice.who.id}`, { role: "host" }),
-    ],
-    [
-      "a refresh token used twice",
-      async (alice: Person) => {
-        await refreshes(here, alice.refreshToken);
-        expect((await refreshes(here, alice.refreshToken)).status).toBe(401);
-      },
-    ],
-  ])("%s here is known there within five seconds", async (_words, ends) => {
-    const alice = await here.attendee("Alice");
-    const twin = await overThere(alice);
-    await ends(alice);
-    await isSignedOut(alice);
-    expectProblem(await refreshes(there, twin.refreshToken), 401, "UNAUTHENTICATED");
-    await eventually(() => isSignedOut(twin), WITHOUT_A_TRANSPORTER_MS);
-  });
-
-  test("a process that starts afterwards knows it from its first answer on", async () => {
-    const alice = await here.attendee("Alice");
-    await alice.does(204, "POST", "/auth/logout");
-    const third = await startTestSystem({ database: one.database });
-    try {
-      const refused = await whoIs(await Api.at(third.origin), alice.token);
-      expectProblem(refused, 401, "UNAUTHENTICATED");
-    } finally {
-      await third.stop();
-    }
   });
 });

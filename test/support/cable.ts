@@ -4,7 +4,11 @@ import { connect, createServer, type Socket } from "node:net";
 export interface Cable {
   /** The server's URL, by way of the cable. */
   readonly url: string;
+  /** Both ends hear that the connections are over, and new ones are refused. */
   cut(): void;
+  /** Nobody hears anything any more: packets are lost, as behind a firewall that forgot the connection. */
+  silence(): void;
+  /** New connections work again; those from before do not come back. */
   mend(): void;
   remove(): Promise<void>;
 }
@@ -13,7 +17,7 @@ export interface Cable {
 export async function cableTo(target: string): Promise<Cable> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
-  let whole = true;
+  let state: "whole" | "cut" | "silent" = "whole";
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
     for (const [one, other] of [
@@ -28,11 +32,8 @@ export async function cableTo(target: string): Promise<Cable> {
         other.destroy();
       });
     }
-    if (!whole) {
-      near.destroy();
-      return;
-    }
-    near.pipe(far).pipe(near);
+    if (state === "cut") near.destroy();
+    if (state === "whole") near.pipe(far).pipe(near);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
@@ -41,14 +42,18 @@ export async function cableTo(target: string): Promise<Cable> {
   url.port = String(typeof address === "object" && address ? address.port : "");
 
   const cut = () => {
-    whole = false;
+    state = "cut";
     for (const socket of sockets) socket.destroy();
   };
   return {
     url: url.href,
     cut,
+    silence() {
+      state = "silent";
+      for (const socket of sockets) socket.unpipe().pause();
+    },
     mend() {
-      whole = true;
+      state = "whole";
     },
     remove() {
       cut();

@@ -91,7 +91,7 @@ describe("The lifecycle", () => {
   const TABLE: readonly [EventStatus, Transition, { ahead: boolean; over: boolean }][] = [
     ["draft", "published", { ahead: true, over: false }],
     ["draft", "postponed", { ahead: false, over: false }],
-    ["draft", "cancelled", { ahead: true, over: true }],
+    ["draft", "cancelled", { ahead: false, over: false }],
     ["published", "published", { ahead: false, over: false }],
     ["published", "postponed", { ahead: true, over: false }],
     ["published", "cancelled", { ahead: true, over: false }],

@@ -1,0 +1,105 @@
+import { type Database, openDatabase } from "../../lib/database";
+import { ServiceUnavailable } from "../../lib/errors";
+import { type Cable, cableTo } from "../support/cable";
+import { createTestDatabase, type TestDatabase } from "../support/database";
+import { eventually } from "../support/eventually";
+
+/** The pool of connections when the server behind it is not what it should be. */
+let server: TestDatabase;
+let cable: Cable;
+let database: Database;
+beforeAll(async () => {
+  server = await createTestDatabase({ bare: true });
+  cable = await cableTo(server.url);
+  database = openDatabase(cable.url, { connections: 2, statementTimeoutMs: 300 });
+  await server.query("CREATE TABLE counters (id int PRIMARY KEY, value int NOT NULL)");
+  await server.query("INSERT INTO counters VALUES (1, 0), (2, 0)");
+});
+afterEach(() => cable.mend());
+afterAll(async () => {
+  await database.close();
+  await cable.remove();
+  await server.drop();
+});
+
+const answersOf = (sql: string) => database.query(sql);
+const answers = () => answersOf("SELECT 1 AS one");
+const unavailable = { type: ServiceUnavailable.code, data: { retryAfter: 1 } };
+
+test("a statement that takes too long is given up, and the connection is good for the next", async () => {
+  await expect(answersOf("SELECT pg_sleep(5)")).rejects.toMatchObject(unavailable);
+  expect(await answers()).toEqual([{ one: 1 }]);
+});
+
+test("connections that are cut are replaced", async () => {
+  await Promise.all([answers(), answers()]);
+  cable.cut();
+  await expect(answers()).rejects.toMatchObject(unavailable);
+  cable.mend();
+  expect(await eventually(answers)).toEqual([{ one: 1 }]);
+});
+
+test("connections that the server ends are replaced", async () => {
+  await Promise.all([answers(), answers()]);
+  await server.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+  );
+  expect(await eventually(answers)).toEqual([{ one: 1 }]);
+});
+
+test("connections that fall silent are given up and replaced, in a transaction too", async () => {
+  await Promise.all([answers(), answers()]);
+  cable.silence();
+  const working = database.transaction(async (transaction) => {
+    await database.query("UPDATE counters SET value = 1 RETURNING id", {}, transaction);
+  });
+  await Promise.all([
+    expect(answers()).rejects.toMatchObject(unavailable),
+    expect(working).rejects.toMatchObject(unavailable),
+  ]);
+  cable.mend();
+  expect(await eventually(answers)).toEqual([{ one: 1 }]);
+  expect(await eventually(() => Promise.all([answers(), answers()]))).toHaveLength(2);
+});
+
+test("a transaction rolls back whole", async () => {
+  const refused = database.transaction(async (transaction) => {
+    await database.query("UPDATE counters SET value = 5 RETURNING id", {}, transaction);
+    throw new Error("No");
+  });
+  await expect(refused).rejects.toThrow("No");
+  expect(await answersOf("SELECT DISTINCT value FROM counters")).toEqual([{ value: 0 }]);
+});
+
+test("of two transactions in a deadlock both come through", async () => {
+  // PostgreSQL looks for deadlocks after a second; the statements must have more than that.
+  const patient = openDatabase(server.url, { connections: 2 });
+  let arrived = 0;
+  let bothArrive = () => {};
+  const both = new Promise<void>((resolve) => {
+    bothArrive = resolve;
+  });
+  let attempts = 0;
+  const counts = (first: number, second: number) =>
+    patient.transaction(async (transaction) => {
+      attempts++;
+      const raise = (id: number) =>
+        patient.query(
+          "UPDATE counters SET value = value + 1 WHERE id = $id RETURNING id",
+          { id },
+          transaction,
+        );
+      await raise(first);
+      arrived++;
+      if (arrived === 2) bothArrive();
+      await both;
+      await raise(second);
+    });
+  try {
+    await Promise.all([counts(1, 2), counts(2, 1)]);
+  } finally {
+    await patient.close();
+  }
+  expect(attempts).toBe(3);
+  expect(await answersOf("SELECT value FROM counters")).toEqual([{ value: 2 }, { value: 2 }]);
+});

@@ -6,76 +6,22 @@
  * is cancelled or removed has no active booking left once the answer is out.
  */
 import type { ServiceSchema } from "moleculer";
-import type { Call, Caller, Emit } from "../../lib/contract/define";
-import { isError, ValidationFailed } from "../../lib/errors";
-import { newId } from "../../lib/ids";
+import type { Call, Emit } from "../../lib/contract/define";
+import { isError } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
-import { AvailableEventNotFound } from "../available-events/available-events.contract";
 import { type Contracts, implement } from "../contracts";
+import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
 import { EventNotFound, events } from "./events.contract";
+import { checkCatalogue, checkManaged, viewerOf, visibleEvent } from "./events.lookup";
 import * as rules from "./events.rules";
-import { eventsStore, NOT_IN_CATALOGUE } from "./events.store";
+import { eventsStore } from "./events.store";
 
 /** The newer a retry of a removal, the fewer events are left; more rounds than this mean something is stuck. */
 const MOST_ROUNDS = 10_000;
 
-/**
- * The occurrence id of an event's cancellation: its own id as a UUID of version 8. An event is cancelled
- * once, however often that is asked for or taken up again, and so nobody is told twice.
- */
-const cancellationId = (eventId: string) => `${eventId.slice(0, 14)}8${eventId.slice(15)}`;
-
 export default function eventsService({ clock, database }: Kernel): ServiceSchema {
   const store = eventsStore(database);
-
-  const occurrence = (event: rules.Event) => ({
-    id: newId(),
-    schemaVersion: 1,
-    occurredAt: clock.now().toISOString(),
-    eventId: event.id,
-    version: event.version,
-    hostId: event.hostId,
-    title: event.title,
-    startDateTime: event.startDateTime,
-    endDateTime: event.endDateTime,
-    timeZone: event.timeZone,
-    location: event.location,
-  });
-  const announceUpdate = (emit: Emit<Contracts>, event: rules.Event, reason: string | null) => {
-    if (event.status === "draft") return;
-    emit("events.updated", { ...occurrence(event), status: event.status, reason });
-  };
-
-  /**
-   * Looks an entry up before anything else is found wrong with a change. That it goes between now and then
-   * shows as a foreign key that refuses.
-   *
-   * @throws ValidationFailed for one that the catalogue lacks
-   */
-  const checkCatalogue = async (call: Call<Contracts>, id: string | null | undefined) => {
-    if (!id) return;
-    try {
-      await call("available-events.$find", { id });
-    } catch (error) {
-      if (!isError(error, AvailableEventNotFound)) throw error;
-      throw new ValidationFailed({ errors: [NOT_IN_CATALOGUE] });
-    }
-  };
-
-  /** Loads an event that the caller may see. */
-  const visible = async (call: Call<Contracts>, id: string, caller: Caller | null) => {
-    const event = await call("events.$find", { id });
-    if (!rules.isVisibleTo(event, caller)) throw new EventNotFound({});
-    return event;
-  };
-
-  /** Loads an event that the caller manages. */
-  const managed = async (call: Call<Contracts>, id: string, caller: Caller) => {
-    const event = await call("events.$find", { id });
-    rules.checkManages(event, caller);
-    return event;
-  };
 
   const remove = async (
     id: string,
@@ -91,8 +37,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
     // Of those who remove it at once one does it, and one tells of it.
     if (!(await store.remove(id, now))) throw new EventNotFound({});
-    // Nobody has heard of a draft.
-    if (before.status !== "draft") emit("events.deleted", occurrence(after));
+    announcements(emit, now).deleted(after, before);
   };
 
   /** Removes an event unless somebody else has done so meanwhile. */
@@ -116,7 +61,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
           now,
         );
         const event = await store.create(params, now);
-        if (event.status === "published") emit("events.created", occurrence(event));
+        announcements(emit, now).created(event);
         return event;
       },
 
@@ -131,7 +76,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
           }
           return changes;
         });
-        announceUpdate(emit, after, null);
+        announcements(emit, now).updated(after);
         return after;
       },
 
@@ -153,63 +98,53 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
       create: ({ params, call }, caller) =>
         call("events.$create", { ...params, hostId: caller.id }),
 
-      list: ({ params, call }, caller) =>
-        call("events.$list", {
-          ...params,
-          ...(caller ? { viewerId: caller.id, viewerIsAdmin: caller.role === "admin" } : {}),
-        }),
+      list: ({ params, call }, caller) => call("events.$list", { ...params, ...viewerOf(caller) }),
 
-      search: ({ params }, caller) =>
-        store.search(
-          {
-            ...params,
-            ...(caller ? { viewerId: caller.id, viewerIsAdmin: caller.role === "admin" } : {}),
-          },
-          clock.now(),
-        ),
+      search: ({ params }, caller) => store.search({ ...params, ...viewerOf(caller) }, clock.now()),
 
-      find: ({ params, call }, caller) => visible(call, params.id, caller),
+      find: ({ params, call }, caller) => visibleEvent(call, params.id, caller),
 
       async update({ params, call }, caller) {
         const { id, ifMatch: _ifMatch, ...changes } = params;
         rules.checkChanges(changes);
         await checkCatalogue(call, changes.availableEventId);
-        await managed(call, id, caller);
+        await checkManaged(call, id, caller);
         return call("events.$update", params);
       },
 
       async delete({ params, call }, caller) {
-        await managed(call, params.id, caller);
+        await checkManaged(call, params.id, caller);
         await call("events.$delete", params);
       },
 
       async publish({ params: { id }, call, emit }, caller) {
-        await managed(call, id, caller);
+        await checkManaged(call, id, caller);
         const now = clock.now();
         const { before, after } = await store.change(id, now, (event) => {
           rules.checkTransition(event, "published", now);
           return { status: "published" };
         });
-        if (before.status === "draft") emit("events.created", occurrence(after));
-        else announceUpdate(emit, after, null);
+        const announce = announcements(emit, now);
+        if (before.status === "draft") announce.created(after);
+        else announce.updated(after);
         return after;
       },
 
       async postpone({ params: { id, reason = null, ...times }, call, emit }, caller) {
         rules.checkChanges(times);
-        await managed(call, id, caller);
+        await checkManaged(call, id, caller);
         const now = clock.now();
         const { after } = await store.change(id, now, (event) => {
           rules.checkSchedule({ ...event, ...times }, now, event);
           rules.checkTransition(event, "postponed", now);
           return { ...times, status: "postponed" };
         });
-        announceUpdate(emit, after, reason);
+        announcements(emit, now).updated(after, reason);
         return after;
       },
 
       async cancel({ params: { id, reason = null }, call, emit }, caller) {
-        await managed(call, id, caller);
+        await checkManaged(call, id, caller);
         const now = clock.now();
         const { after } = await store.change(id, now, (event) => {
           rules.checkTransition(event, "cancelled", now);
@@ -219,12 +154,12 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         // Not read again: nobody can book it any more, and whoever removes it meanwhile must not keep its
         // attendees from being told.
         const event = { ...after, numberOfAttendees: 0, availableTickets: after.capacity };
-        emit("events.cancelled", { ...occurrence(event), id: cancellationId(id), reason });
+        announcements(emit, now).cancelled(event, reason);
         return event;
       },
 
       async calendar({ params, call }, caller) {
-        return calendarOf(await visible(call, params.id, caller));
+        return calendarOf(await visibleEvent(call, params.id, caller));
       },
     },
   });

@@ -12,11 +12,11 @@ const refreshes = (api: Api, refreshToken: unknown) =>
 const whoIs = (api: Api, token: string) => api.get("/auth/me", { token });
 
 /** The same person in another session. */
-async function elsewhere(person: Person, api = person.api): Promise<Person> {
-  const { email, password } = person.who;
+async function elsewhere({ who, api }: Person): Promise<Person> {
+  const { email, password } = who;
   const { status, body } = await api.request("POST", "/auth/login", { body: { email, password } });
   expect(status).toBe(200);
-  return new Person(api, person.who, body.token, body.refreshToken);
+  return new Person(api, who, body.token, body.refreshToken);
 }
 
 async function isSignedIn(person: Person): Promise<void> {

@@ -107,10 +107,14 @@ describe("Without the database", () => {
   });
 });
 
-describe("Without one of the services", () => {
+describe("Services on nodes of their own that stop", () => {
+  const database = new UnreliableDatabase();
   let system: TestSystem;
   beforeAll(async () => {
-    system = await startTestSystem({ spread: "a broker each over TCP" });
+    system = await startTestSystem({
+      spread: "a broker each over TCP",
+      wrapDatabase: database.wrap,
+    });
   });
   afterAll(() => system.stop());
 
@@ -120,7 +124,22 @@ describe("Without one of the services", () => {
     await node.stop();
   };
 
-  test("what needs it is 503, the rest goes on", async () => {
+  test("finish what they have begun", async () => {
+    const held = database.holds(/FROM available_events/);
+    const asked = ask(system.origin, "GET", "/api/available-events");
+    await held.isReached;
+    const stopped = stops("available-events");
+    await eventually(async () => {
+      expect(await statusOf(system.origin, "/health/ready")).toBe(503);
+    });
+    held.letGo();
+    expect((await asked).status).toBe(200);
+    await stopped;
+    const refused = await ask(system.origin, "GET", "/api/available-events");
+    expectProblem(refused, 503, "SERVICE_UNAVAILABLE");
+  });
+
+  test("are missed by what needs them alone", async () => {
     const hanna = await (await Api.at(system.origin)).host("Hanna");
     await stops("bookings");
     await eventually(async () => {

@@ -14,4 +14,6 @@ module.exports = {
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
   testTimeout: 30_000,
+  // Databases do most of the waiting; more workers than this fight for two processors.
+  maxWorkers: 2,
 };

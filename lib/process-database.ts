@@ -132,8 +132,10 @@ interface FailedStep {
 
 function reasonOf(error: unknown): string {
   const { name, message, original } = error as DatabaseError;
-  if (name === "SequelizeConnectionAcquireTimeoutError") return "it does not answer";
   const said = original?.message || message || String(error);
+  if (name === "SequelizeConnectionAcquireTimeoutError" || /^timeout expired/.test(said)) {
+    return "it does not answer";
+  }
   if (/client password must be a string/.test(said)) {
     return "it wants a password, and there is none in the URL";
   }
@@ -153,6 +155,6 @@ export function explainedByDatabase(error: unknown, doing: string): unknown {
   const { migration, cause } = error as FailedStep;
   const source = (migration ? cause : error) as DatabaseError;
   if (!source.name?.startsWith("Sequelize")) return error;
-  const what = migration ? `${doing} ${migration.name}` : doing;
+  const what = migration ? `${doing} (${migration.name})` : doing;
   return new OperatorError(`${what}: ${reasonOf(source)}.`, { cause: error });
 }

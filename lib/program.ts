@@ -41,7 +41,7 @@ function wordsOf(error: unknown): string {
     error instanceof OperatorError ||
     error instanceof ConfigError ||
     error instanceof EmbeddedPostgresError;
-  if (expected) return error.message;
+  if (expected) return error.message.replace(/[^.]$/, "$&.");
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 

@@ -210,7 +210,7 @@ function pointOf(value: unknown): unknown[] {
   if (typeof value === "string") {
     return value.split(",").map((part) => (NUMBER_TEXT.test(part) ? Number(part) : undefined));
   }
-  // Whoever writes a query can send objects as well, so an object proves nothing of what is in it.
+  // A value that is no text proves nothing of what is in it: a query that names it twice makes a list.
   const { lat, lng, ...rest } = Object(value) as Record<string, unknown>;
   return [lat, lng, ...Object.keys(rest)];
 }

@@ -2,6 +2,8 @@ import type { ServerResponse } from "node:http";
 import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import type { Config } from "../../lib/config";
 import { RateLimited } from "../../lib/errors";
+import { callerOf, type GatewayRequest } from "./gateway-request";
+import { API_BASE } from "./routes";
 
 const WINDOW_SECONDS = 60;
 /** POSTs under /auth per address, for each that an account may have. */
@@ -63,6 +65,28 @@ export function budgetsOf({ rateLimits }: Config): Budgets {
     auth: budget(rateLimits.auth * ADDRESS_FACTOR),
     api: budget(rateLimits.api),
   };
+}
+
+/**
+ * Counts a request against its budget: POSTs under /auth by address, all else by user, or by address without
+ * one. Health checks and preflights are free, or a busy client could stop the service.
+ *
+ * @throws RateLimited
+ */
+export function spendOn(
+  budgets: Budgets,
+  req: GatewayRequest,
+  res: ServerResponse,
+  path: string,
+): Promise<void> {
+  const { address = "unknown" } = req;
+  const caller = callerOf(req);
+  const key = caller ? `u:${caller.id}` : `a:${address}`;
+  if (path.startsWith("/health/") || req.method === "OPTIONS") return budgets.api.show(key, res);
+  if (req.method === "POST" && path.startsWith(`${API_BASE}/auth/`)) {
+    return budgets.auth.spend(address, res);
+  }
+  return budgets.api.spend(key, res);
 }
 
 /** The account that a sign-in names, as the key of its budget; undefined where it names none. */

@@ -1,5 +1,7 @@
+import { fn, literal, Op, type WhereOptions } from "sequelize";
 import type { Database } from "../../lib/database";
 import { newId } from "../../lib/ids";
+import { defineSessions } from "./auth.model";
 import type { SessionEndReason } from "./auth.validations";
 
 /** How long after its last refresh a session ends by itself: 30 days. */
@@ -19,20 +21,33 @@ export type Rotation =
  * agree on which sessions have ended since when. Tokens are stored as SHA-256 hashes.
  */
 export function authStore(database: Database) {
+  const { sessions, refreshTokens } = defineSessions(database.sequelize);
+  const inDays = (days: number) => literal(`now() + interval '${days} days'`);
+
+  /** Ends the live sessions among these; gives their ids. */
+  const end = async (which: WhereOptions, endReason: SessionEndReason): Promise<string[]> => {
+    const [, ended] = await database.guarded(() =>
+      sessions.update(
+        { endedAt: fn("clock_timestamp"), endReason },
+        { where: { ...which, endedAt: null }, returning: ["id"] },
+      ),
+    );
+    return ended.map((session) => String(session.get("id")));
+  };
+
   return {
     /** Opens a session with its first refresh token. */
-    async openSession(userId: string, tokenHash: Buffer): Promise<string> {
-      const sessionId = newId();
-      await database.query(
-        `WITH opened AS (
-           INSERT INTO sessions (id, user_id, created_at, expires_at)
-           VALUES ($sessionId, $userId, now(), now() + $days * interval '1 day')
-           RETURNING id)
-         INSERT INTO refresh_tokens (token_hash, session_id, created_at)
-         SELECT $tokenHash, id, now() FROM opened`,
-        { sessionId, userId, tokenHash, days: SESSION_DAYS },
-      );
-      return sessionId;
+    openSession(userId: string, tokenHash: Buffer): Promise<string> {
+      return database.transaction(async (transaction) => {
+        const id = newId();
+        const createdAt = fn("now");
+        await sessions.create(
+          { id, userId, createdAt, expiresAt: inDays(SESSION_DAYS) },
+          { transaction },
+        );
+        await refreshTokens.create({ tokenHash, sessionId: id, createdAt }, { transaction });
+        return id;
+      });
     },
 
     /**
@@ -80,29 +95,15 @@ export function authStore(database: Database) {
     },
 
     /** Ends one session; gives its id if it was alive. */
-    async endSession(id: string, reason: SessionEndReason): Promise<string[]> {
-      const rows = await database.query<{ id: string }>(
-        `UPDATE sessions SET ended_at = clock_timestamp(), end_reason = $reason
-          WHERE id = $id AND ended_at IS NULL RETURNING id`,
-        { id, reason },
-      );
-      return rows.map((row) => row.id);
-    },
+    endSession: (id: string, reason: SessionEndReason): Promise<string[]> => end({ id }, reason),
 
     /** Ends a user's sessions, all but one where `exceptSessionId` is told; gives the ids of those that were alive. */
-    async endSessions(
+    endSessions: (
       userId: string,
       reason: SessionEndReason,
       exceptSessionId?: string,
-    ): Promise<string[]> {
-      const rows = await database.query<{ id: string }>(
-        `UPDATE sessions SET ended_at = clock_timestamp(), end_reason = $reason
-          WHERE user_id = $userId AND ended_at IS NULL
-            AND id IS DISTINCT FROM $exceptSessionId::uuid RETURNING id`,
-        { userId, reason, exceptSessionId: exceptSessionId ?? null },
-      );
-      return rows.map((row) => row.id);
-    },
+    ): Promise<string[]> =>
+      end({ userId, ...(exceptSessionId ? { id: { [Op.ne]: exceptSessionId } } : {}) }, reason),
 
     /**
      * Sessions that ended since a moment (a little before it, see above), or within the life of an access

@@ -2,6 +2,7 @@ import type { Database } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { NotificationNotFound } from "./notifications.contract";
+import { defineNotification } from "./notifications.model";
 import type { Notice, NotificationType } from "./notifications.rules";
 
 interface NotificationRow {
@@ -39,6 +40,8 @@ const toNotification = ({
 });
 
 export function notificationsStore(database: Database) {
+  const notifications = defineNotification(database.sequelize);
+
   return {
     /**
      * Stores one notice for each of these people. Told again of the same occurrence, a person keeps the one
@@ -87,13 +90,8 @@ export function notificationsStore(database: Database) {
       return { data: rows.map(toNotification), pagination };
     },
 
-    async countUnread(userId: string): Promise<number> {
-      const [row] = await database.query<{ count: number }>(
-        "SELECT count(*)::int AS count FROM notifications WHERE user_id = $userId AND NOT is_read",
-        { userId },
-      );
-      return row?.count ?? 0;
-    },
+    countUnread: (userId: string): Promise<number> =>
+      database.guarded(() => notifications.count({ where: { userId, isRead: false } })),
 
     /** @throws NotificationNotFound, also for somebody else's */
     async find(id: string, userId: string) {
@@ -117,16 +115,14 @@ export function notificationsStore(database: Database) {
 
     /** Gives how many were unread. */
     async markAllRead(userId: string): Promise<number> {
-      const [row] = await database.query<{ count: number }>(
-        `WITH read AS (UPDATE notifications SET is_read = true WHERE user_id = $userId AND NOT is_read RETURNING 1)
-         SELECT count(*)::int AS count FROM read`,
-        { userId },
+      const [updated] = await database.guarded(() =>
+        notifications.update({ isRead: true }, { where: { userId, isRead: false } }),
       );
-      return row?.count ?? 0;
+      return updated;
     },
 
     async removeOfUser(userId: string): Promise<void> {
-      await database.query("DELETE FROM notifications WHERE user_id = $userId", { userId });
+      await database.guarded(() => notifications.destroy({ where: { userId } }));
     },
   };
 }

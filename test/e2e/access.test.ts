@@ -192,6 +192,7 @@ const ofOneEvent = routes.filter((route) => kindOf(route) === "EVENT_NOT_FOUND")
 /** What its own host is told of a draft where a draft is in no state for it. */
 const NOT_FOR_DRAFTS: Readonly<Record<string, string>> = {
   "POST /events/:id/postpone": "409 INVALID_TRANSITION",
+  "POST /events/:id/cancel": "409 INVALID_TRANSITION",
 };
 
 describe("A draft is nobody's business", () => {

@@ -95,14 +95,14 @@ describe("What junk has found before stays mended", () => {
 });
 
 describe("The judge sees what is wrong", () => {
-  const count = routeNamed("GET /notifications/count");
+  const me = routeNamed("GET /auth/me");
   const nobodysBooking = asAttendee("GET", "/bookings/01890000-0000-7000-8000-000000000000");
 
   test("a failure of the server, with a way to repeat it", async () => {
     arena.interfere = async (sql) => {
-      if (sql.includes("AS count FROM notifications")) throw new Error("planted");
+      if (sql.includes("FROM users u WHERE u.id")) throw new Error("planted");
     };
-    await expect(throwJunkAt(arena, count, RUNS)).rejects.toThrow(
+    await expect(throwJunkAt(arena, me, RUNS)).rejects.toThrow(
       /The server failed[\s\S]*JUNK_SEED=-?\d+ JUNK_PATH=\d/,
     );
   });
@@ -120,12 +120,12 @@ describe("The judge sees what is wrong", () => {
 
   test("a column that a success may not change", async () => {
     arena.interfere = async (sql) => {
-      if (!sql.includes("FROM notifications")) return;
+      if (!sql.includes("FROM users u WHERE u.id")) return;
       arena.interfere = undefined;
       await arena.meddle("UPDATE events SET host_id = '⟦user:host⟧' WHERE id = '⟦event:other⟧'");
     };
-    await expect(arena.judge(goodRequest(count))).rejects.toThrow(
-      "notifications.count may not change events.host_id",
+    await expect(arena.judge(goodRequest(me))).rejects.toThrow(
+      "auth.me may not change events.host_id",
     );
   });
 

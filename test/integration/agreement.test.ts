@@ -1,142 +1,34 @@
 /**
- * Lists that must agree with each other: what the code has, what the documents say, what the database holds.
+ * Lists that must agree with each other: services, contracts, routes, the API's description, the database.
+ * What the documents list is compared in test/unit/documents.test.ts, who imports whom in imports.test.ts.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { parseEnv } from "node:util";
 import { systemClock } from "../../lib/clock";
-import { type Environment, loadConfig, SERVICE_NAMES } from "../../lib/config";
+import { loadConfig, SERVICE_NAMES } from "../../lib/config";
 import { type Contract, type Registry, ROLES } from "../../lib/contract/define";
 import { openDatabase } from "../../lib/database";
-import { errorCatalogue } from "../../lib/errors";
-import { dependencies, optionalDependencies, scripts } from "../../package.json";
 import { services } from "../../services";
 import { API_BASE, routesOf } from "../../services/api/routes";
 import { SESSION_END_REASONS } from "../../services/auth/auth.validations";
 import { bookings } from "../../services/bookings/bookings.contract";
-import * as bookingRules from "../../services/bookings/bookings.rules";
 import {
   STATUSES as BOOKING_STATUSES,
   CANCEL_REASONS,
 } from "../../services/bookings/bookings.validations";
 import { contracts } from "../../services/contracts";
-import * as eventRules from "../../services/events/events.rules";
 import { STATUSES as EVENT_STATUSES } from "../../services/events/events.validations";
 import { columnsOf } from "../support/catalog";
-import { variablesRead } from "../support/recorded-environment";
-import { codeOf, filesIn, importsIn, ROOT, read, tableRows } from "../support/sources";
+import { filesIn, picturesIn, ROOT, read } from "../support/sources";
 import { startTestSystem, type TestSystem } from "../support/system";
 
 /** By their contracts' common type: here they are all alike. */
 const registry: Registry = contracts;
-const rows = (file: string) => tableRows(read(file));
 
 let system: TestSystem;
 beforeAll(async () => {
   system = await startTestSystem();
 });
 afterAll(() => system.stop());
-
-describe("Error codes", () => {
-  test("are documented with their status, all of them and no others", () => {
-    const documented = rows("docs/errors.md").flatMap(([code, status, meaning]) =>
-      codeOf(code) ? [{ code: codeOf(code), status: Number(status), meaning }] : [],
-    );
-    const defined = [...errorCatalogue().values()].map(({ code, status }) => ({
-      code,
-      status,
-      meaning: expect.stringMatching(/^[A-Z`].*\.$/),
-    }));
-    const byCode = <E extends { code?: string }>(entries: E[]) =>
-      entries.sort((a, b) => String(a.code).localeCompare(String(b.code)));
-    expect(byCode(documented)).toEqual(byCode(defined));
-  });
-
-  test("of bookings are documented in the order in which they are decided", () => {
-    const order = bookings.actions.create.errors.map(({ code }) => code);
-    const documented = rows("docs/errors.md").map(([code]) => codeOf(code));
-    const decided = order.filter((code) => code !== "EVENT_NOT_FOUND");
-    expect(documented.filter((code) => decided.some((other) => other === code))).toEqual(decided);
-  });
-});
-
-describe("Environment variables", () => {
-  const documented = rows("docs/configuration.md").flatMap(([name, fallback = "", meaning]) => {
-    const variable = codeOf(name);
-    return variable ? [{ variable, fallback, meaning }] : [];
-  });
-  const example = read(".env.example");
-  /** The example with every variable set. */
-  const filledIn = parseEnv(example.replace(/^# (?=[A-Z_]+=)/gm, ""));
-  const SECRETS = ["ADMIN_PASSWORD", "JWT_SECRET"];
-
-  test("are those of docs/configuration.md", () => {
-    expect(documented.map(({ variable }) => variable).sort()).toEqual(variablesRead());
-    expect(documented.map(({ meaning }) => meaning)).toEqual(
-      documented.map(() => expect.stringMatching(/^\S.*\.$/)),
-    );
-  });
-
-  test("have the defaults that are documented", () => {
-    const literal = documented.filter(({ fallback }) => codeOf(fallback));
-    expect(literal.length).toBeGreaterThan(8);
-    for (const { variable, fallback } of literal) {
-      const environment: Environment = { [variable]: codeOf(fallback) };
-      expect({ variable, config: loadConfig(environment) }).toEqual({
-        variable,
-        config: loadConfig({}),
-      });
-    }
-    const others = documented.filter(({ fallback }) => !codeOf(fallback));
-    expect(others.map(({ fallback }) => fallback)).toEqual(
-      others.map(() => expect.stringMatching(/^(none|all|generated)/)),
-    );
-  });
-
-  test("are those of .env.example", () => {
-    expect(Object.keys(filledIn).sort()).toEqual(variablesRead());
-  });
-
-  test("as in .env.example change nothing until somebody takes the # away, and are sound then", () => {
-    expect(loadConfig(parseEnv(example))).toEqual(loadConfig({}));
-    const secrets = { ADMIN_PASSWORD: "geheim 123", JWT_SECRET: "x".repeat(32) };
-    expect(() => loadConfig({ ...filledIn, ...secrets })).not.toThrow();
-  });
-
-  test("have no secret in .env.example that everybody would know", () => {
-    expect(SECRETS.filter((name) => filledIn[name])).toEqual([]);
-  });
-
-  test("are read in lib/config.ts alone", () => {
-    const elsewhere = filesIn(
-      [...PRODUCT_FOLDERS, ...filesIn(["."], ".ts").filter((file) => !file.includes("/"))],
-      ".ts",
-    ).flatMap((file) =>
-      [...read(file).matchAll(/process\.env\b(?:\.\w+|\[[^\]]*\])?/g)].map(
-        ([use]) => `${file}: ${use}`,
-      ),
-    );
-    expect(elsewhere).toEqual([
-      // PostgreSQL's programs are found and run by it; nothing is configured.
-      "lib/embedded-postgres/account.ts: process.env.PATH",
-      // These hand the whole of it to lib/config.ts.
-      "main.ts: process.env",
-      "moleculer.config.ts: process.env",
-      "repl.ts: process.env",
-      "tasks.ts: process.env",
-    ]);
-  });
-
-  test("name the services there are", () => {
-    const [, , meaning] =
-      rows("docs/configuration.md").find(([name]) => codeOf(name) === "SERVICES") ?? [];
-    const named = [...(meaning ?? "").matchAll(/`([a-z-]+)`/g)].map(([, name]) => name);
-    expect(named).toEqual([...SERVICE_NAMES]);
-  });
-});
-
-const PRODUCT_FOLDERS = ["lib", "mixins", "services", "migrations", "seeders"];
 
 describe("Services", () => {
   test("are the same for SERVICES, in services/index.ts and in a folder each", () => {
@@ -191,68 +83,6 @@ describe("Services", () => {
         expect.arrayContaining(names.split(" ")),
       );
     }
-  });
-});
-
-describe("Imports run one way", () => {
-  /** The files of the project that may be imported from a file, by the architecture's table of layers. */
-  function mayImport(from: string, to: string): boolean {
-    const inside = (folder: string) => to.startsWith(`${folder}/`);
-    const [layer, service = ""] = from.split("/");
-    if (inside("lib")) return true;
-    if (layer === "lib") return false;
-    if (layer === "mixins" || layer === "migrations" || layer === "seeders") return inside(layer);
-    if (from === "services/contracts.ts") return /^services\/([\w-]+)\/\1\.contract$/.test(to);
-    if (from === "services/index.ts") return /^services\/([\w-]+)\/\1\.service$/.test(to);
-    // Of a service.
-    if (inside("mixins") || inside(`services/${service}`)) return true;
-    if (to === "services/contracts") return true;
-    if (/^services\/([\w-]+)\/\1\.contract$/.test(to)) return true;
-    const shapes = /\.(contract|validations)\.ts$/.test(from);
-    if (shapes && /^services\/([\w-]+)\/\1\.validations$/.test(to)) return true;
-    // The gateway tells the product's version.
-    return service === "api" && to === "package.json";
-  }
-  const ours = importsIn(PRODUCT_FOLDERS).filter(
-    ({ to }) => /^[\w-]+(\/|\.json$)/.test(to) && isOurs(to),
-  );
-
-  function isOurs(to: string): boolean {
-    return ["", ".ts", "/index.ts"].some((ending) => existsSync(join(ROOT, `${to}${ending}`)));
-  }
-
-  test("are found", () => {
-    expect(ours.length).toBeGreaterThan(150);
-    expect(ours).toContainEqual({
-      from: "services/bookings/bookings.contract.ts",
-      to: "services/events/events.contract",
-    });
-    expect(mayImport("lib/list.ts", "services/contracts")).toBe(false);
-    expect(mayImport("mixins/crud.ts", "services/users/users.contract")).toBe(false);
-    expect(mayImport("services/events/events.store.ts", "services/users/users.store")).toBe(false);
-    expect(mayImport("services/events/events.rules.ts", "services/users/users.validations")).toBe(
-      false,
-    );
-  });
-
-  test("services → mixins → lib, and of another service its contract alone", () => {
-    expect(ours.filter(({ from, to }) => !mayImport(from, to))).toEqual([]);
-  });
-
-  test("models never leave their store", () => {
-    const ofModels = ours.filter(({ to }) => to.endsWith(".model"));
-    expect(ofModels.length).toBeGreaterThan(4);
-    expect(
-      ofModels.filter(({ from, to }) => from !== `${to.replace(/model$/, "store")}.ts`),
-    ).toEqual([]);
-  });
-
-  test("rules do no input or output", () => {
-    const ofRules = importsIn(["services"]).filter(({ from }) => from.endsWith(".rules.ts"));
-    const allowed =
-      /^(lib\/(contract\/(define|rules)|errors|ids)|services\/[\w-]+\/[\w-]+\.(contract|validations|rules))$/;
-    expect(ofRules.length).toBeGreaterThan(10);
-    expect(ofRules.filter(({ to }) => !allowed.test(to))).toEqual([]);
   });
 });
 
@@ -382,89 +212,22 @@ describe("What the database allows is what the contracts name", () => {
   });
 });
 
-describe("The architecture's pictures", () => {
-  const pictures = [...read("docs/architecture.md").matchAll(/```mermaid\n([\s\S]*?)```/g)].map(
-    ([, picture = ""]) => picture,
+test("The architecture's picture shows every table, and no column that there is not", async () => {
+  const pictures = picturesIn(read("docs/architecture.md"));
+  const picture = pictures.find((candidate) => candidate.startsWith("erDiagram")) ?? "";
+  const drawn = [...picture.matchAll(/^ {2}(\w+) \{\n([\s\S]*?)^ {2}\}/gm)].flatMap(
+    ([, table, body = ""]) =>
+      [...body.matchAll(/^ +\w+ (\w+)/gm)].map(([, column]) => `${table}.${column}`),
   );
-  const arrows = (picture: string | undefined) =>
-    [...(picture ?? "").matchAll(/^\s*(\S+) --> (\w+)/gm)].map(([, from, to]) => `${from} ${to}`);
-  const states = pictures.filter((picture) => picture.startsWith("stateDiagram"));
-
-  test("show the lifecycle of an event", () => {
-    const steps = eventRules.LIFECYCLE.filter(({ from, to }) => from !== to);
-    expect(arrows(states[0]).sort()).toEqual(
-      [
-        "[*] draft",
-        "[*] published",
-        ...steps.map(({ from, to }) => `${from} ${to}`),
-        "published completed",
-      ].sort(),
-    );
-  });
-
-  test("show the lifecycle of a booking", () => {
-    const steps = BOOKING_STATUSES.flatMap((from) =>
-      bookingRules.LIFECYCLE[from].map((to) => `${from} ${to}`),
-    );
-    expect(
-      arrows(states[1])
-        .filter((arrow) => !arrow.startsWith("[*]"))
-        .sort(),
-    ).toEqual(steps.sort());
-  });
-
-  test("show every table, and no column that there is not", async () => {
-    const picture = pictures.find((candidate) => candidate.startsWith("erDiagram")) ?? "";
-    const drawn = [...picture.matchAll(/^ {2}(\w+) \{\n([\s\S]*?)^ {2}\}/gm)].flatMap(
-      ([, table, body = ""]) =>
-        [...body.matchAll(/^ +\w+ (\w+)/gm)].map(([, column]) => `${table}.${column}`),
-    );
-    const columns = await columnsOf(system.database);
-    expect(columns.map(({ table, name }) => `${table}.${name}`)).toEqual(
-      expect.arrayContaining(drawn),
-    );
-    const journals = ["migrations", "seeders"];
-    const tables = new Set(
-      columns.map(({ table }) => table).filter((table) => !journals.includes(table)),
-    );
-    expect([...new Set(drawn.map((column) => column.split(".", 1)[0]))].sort()).toEqual(
-      [...tables].sort(),
-    );
-  });
-
-  test("show every service", () => {
-    const drawn = [...(pictures[0] ?? "").matchAll(/^\s+\w+\[([a-z-]+)(?:<br>[^\]]*)?\]/gm)];
-    expect(drawn.map(([, name]) => name).sort()).toEqual([...SERVICE_NAMES].sort());
-  });
-});
-
-describe("Documents", () => {
-  const documents = [...filesIn(["docs"], ".md"), "README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
-
-  test("link to files that there are", () => {
-    const links = documents.flatMap((file) =>
-      [...read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)].map(([, to = ""]) => ({
-        file,
-        to,
-      })),
-    );
-    expect(links.length).toBeGreaterThan(10);
-    expect(links.filter(({ file, to }) => !existsSync(join(ROOT, dirname(file), to)))).toEqual([]);
-  });
-
-  test("name commands that there are", () => {
-    const commands = documents.flatMap((file) =>
-      [...read(file).matchAll(/npm run ([\w:]+)/g)].map(([, name = ""]) => ({ file, name })),
-    );
-    expect(commands.length).toBeGreaterThan(3);
-    expect(commands.filter(({ name }) => !(name in scripts))).toEqual([]);
-  });
-
-  test("give a reason for every package that the product needs", () => {
-    const reasons = read("docs/decisions/0001-dependencies.md");
-    const needed = Object.keys({ ...dependencies, ...optionalDependencies });
-    const isNamed = (name: string) =>
-      new RegExp(`(^|[\\s|,(])${name.replaceAll("/", "\\/")}($|[\\s|,).;])`, "m").test(reasons);
-    expect(needed.filter((name) => !isNamed(name))).toEqual([]);
-  });
+  const columns = await columnsOf(system.database);
+  expect(columns.map(({ table, name }) => `${table}.${name}`)).toEqual(
+    expect.arrayContaining(drawn),
+  );
+  const journals = ["migrations", "seeders"];
+  const tables = new Set(
+    columns.map(({ table }) => table).filter((table) => !journals.includes(table)),
+  );
+  expect([...new Set(drawn.map((column) => column.split(".", 1)[0]))].sort()).toEqual(
+    [...tables].sort(),
+  );
 });

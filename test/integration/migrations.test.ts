@@ -1,5 +1,6 @@
 import { openDatabase } from "../../lib/database";
 import { newId } from "../../lib/ids";
+import { openForSteps, type Step, stepsOf } from "../../lib/steps";
 import { migrations } from "../../migrations";
 import { DEMO_USERS } from "../../seeders/0002-demo";
 import { migrate, seed, undoMigrations, undoSeed } from "../../system";
@@ -90,6 +91,27 @@ describe("Migrations", () => {
     }),
   );
 
+  test(
+    "that fail leave nothing of themselves behind and keep what went before; then they can be tried again",
+    onBareDatabase(async (database) => {
+      const pool = openForSteps(database.url);
+      const steps = (second: string): Step[] => [
+        { name: "0001-one", up: ["CREATE TABLE one ()"], down: ["DROP TABLE one"] },
+        { name: "0002-two", up: ["CREATE TABLE two ()", second], down: ["DROP TABLE two"] },
+      ];
+      const tables = async () => (await catalogOf(database)).tables;
+      const run = (second: string) => stepsOf(pool, "migrations", steps(second));
+      try {
+        await expect(run("CREATE NONSENSE").up()).rejects.toThrow(/0002-two/);
+        expect(await tables()).toEqual(["r migrations", "r one"]);
+        expect(await run("SELECT 1").up()).toEqual(["0002-two"]);
+        expect(await tables()).toEqual(["r migrations", "r one", "r two"]);
+      } finally {
+        await pool.close();
+      }
+    }),
+  );
+
   test("are numbered in the order in which they run", () => {
     expect([...NAMES].sort()).toEqual(NAMES);
     for (const [i, name] of NAMES.entries()) expect(Number(name.slice(0, 4))).toBe(i + 1);
@@ -105,7 +127,7 @@ test("Times are kept in milliseconds, which is what a cursor can name exactly", 
 
 describe("Models", () => {
   /** Tables that are read and written with SQL alone. */
-  const WITHOUT_MODEL = ["migrations", "refresh_tokens", "seeders", "sessions"];
+  const WITHOUT_MODEL = ["migrations", "seeders"];
   /** Columns that PostgreSQL computes and no model knows. */
   const GENERATED = ["events.search"];
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
 /** The folder of the project. */
@@ -6,15 +6,13 @@ export const ROOT = join(__dirname, "../..");
 
 export const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 
-/** Files with this ending below some folders and files of the project, by their paths from there. */
-export function filesIn(places: readonly string[], ending: string): string[] {
-  return places
-    .flatMap((place) =>
-      existsSync(join(ROOT, place)) && place.endsWith(ending)
-        ? [place]
-        : readdirSync(join(ROOT, place), { recursive: true, encoding: "utf8" })
-            .filter((file) => file.endsWith(ending))
-            .map((file) => join(place, file)),
+/** Files with this ending below some folders of the project, by their paths from there. */
+export function filesIn(folders: readonly string[], ending: string): string[] {
+  return folders
+    .flatMap((folder) =>
+      readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(ending))
+        .map((file) => join(folder, file)),
     )
     .sort();
 }
@@ -28,8 +26,8 @@ export interface Import {
 const SPECIFIER = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)"([^"]+)"/g;
 
 /** Every import of the files below these folders. */
-export function importsIn(places: readonly string[]): Import[] {
-  return filesIn(places, ".ts").flatMap((from) =>
+export function importsIn(folders: readonly string[]): Import[] {
+  return filesIn(folders, ".ts").flatMap((from) =>
     [...read(from).matchAll(SPECIFIER)].map(([, specifier = ""]) => ({
       from,
       to: specifier.startsWith(".")
@@ -38,6 +36,10 @@ export function importsIn(places: readonly string[]): Import[] {
     })),
   );
 }
+
+/** The Mermaid pictures in a Markdown text. */
+export const picturesIn = (markdown: string): string[] =>
+  [...markdown.matchAll(/```mermaid\n([\s\S]*?)```/g)].map(([, picture = ""]) => picture);
 
 /** The rows of all tables in a Markdown text, as the texts of their cells. */
 export function tableRows(markdown: string): string[][] {

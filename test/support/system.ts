@@ -1,8 +1,8 @@
-import { createServer } from "node:net";
 import { natsTransporter, type Transporter } from "../../lib/broker";
 import { type Config, type Environment, loadConfig, SERVICE_NAMES } from "../../lib/config";
 import { type System, type SystemOptions, startSystem } from "../../system";
 import { createTestDatabase, type TestDatabase } from "./database";
+import { freePort } from "./free-port";
 import { NATS_URL } from "./nats";
 
 /** Cheap hashes, no limits on requests, a port of its own, only errors in the log. */
@@ -44,17 +44,6 @@ export interface TestSystemOptions extends Partial<Omit<SystemOptions, "config" 
   database?: TestDatabase;
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
-}
-
 /** For every service the transporter of its broker. */
 async function transporters(spread: Spread): Promise<Map<string, Transporter>> {
   if (spread === "a broker each over NATS") {
@@ -68,7 +57,7 @@ async function transporters(spread: Spread): Promise<Map<string, Transporter>> {
     [...ports].map(([name, port]): [string, Transporter] => [
       name,
       // Without discovery by UDP, whose types lack `urls`: the nodes of one test shall meet nobody else's.
-      { type: "TCP", options: { udpDiscovery: false, port, urls } as object },
+      { type: "TCP", options: { udpDiscovery: false, port, urls, gossipPeriod: 1 } as object },
     ]),
   );
 }

@@ -1,0 +1,105 @@
+import type { ServerResponse } from "node:http";
+import type { Context } from "moleculer";
+import { type ActionDefinition, successStatus } from "../../lib/contract/define";
+import { checkAccess } from "../../lib/contract/implement";
+import { NotFound } from "../../lib/errors";
+import { checkDepth, readBody } from "./body";
+import type { EndedSessions } from "./ended-sessions";
+import { entityTag } from "./entity-tag";
+import { type GatewayAlias, type GatewayRequest, metaOf } from "./gateway-request";
+import { actionParameters, type ParameterPlaces, parametersOf } from "./parameters";
+import { type Budgets, namedAccount } from "./rate-limits";
+import { API_BASE, type Route } from "./routes";
+
+/**
+ * The API as moleculer-web's one route: exactly the routes of the contracts, and what happens before and
+ * after each call. Faults answer in the contract's order: body, token, role, budget of the account named,
+ * then the shape of the parameters, which the action itself checks.
+ */
+export function apiRoute(
+  routes: readonly Route[],
+  { budgets, sessions }: { budgets: Budgets; sessions: EndedSessions },
+) {
+  const endpoints = new Map<string, { definition: ActionDefinition; places: ParameterPlaces }>(
+    routes.map(({ action, definition }) => [
+      action,
+      { definition, places: parametersOf(definition) },
+    ]),
+  );
+  const endpointOf = (alias: GatewayAlias | undefined) => {
+    const endpoint = alias && endpoints.get(alias.action);
+    if (!endpoint) throw new NotFound({});
+    return endpoint;
+  };
+
+  return {
+    path: API_BASE,
+    // Nothing is published but the aliases.
+    mappingPolicy: "restrict",
+    mergeParams: false,
+    bodyParsers: false,
+    logging: false,
+    pathToRegexpOptions: { sensitive: true },
+    aliases: Object.fromEntries(
+      routes.map(({ method, path, action }) => [`${method} ${path.slice(1)}`, action]),
+    ),
+
+    use: [
+      async (req: GatewayRequest, res: ServerResponse, next: (error?: unknown) => void) => {
+        try {
+          req.parsedBody = await readBody(req, res);
+          next();
+        } catch (error) {
+          next(error);
+        }
+      },
+    ],
+
+    async onBeforeCall(ctx: Context, _route: unknown, req: GatewayRequest, res: ServerResponse) {
+      const { definition, places } = endpointOf(req.$alias);
+      const identity = req.identity ?? { caller: null };
+      if ("fault" in identity) throw identity.fault;
+      checkAccess(definition.access ?? { roles: [] }, identity.caller);
+      const account = namedAccount(req.parsedBody);
+      if (definition.rest?.rateLimit === "authAccount" && account !== undefined) {
+        await budgets.account.spend(account, res);
+      }
+      const meta = metaOf(ctx);
+      meta.caller = identity.caller;
+      if (req.requestId) meta.requestId = req.requestId;
+      checkDepth(req.parsedBody);
+      req.$params = actionParameters(places, {
+        path: (req.$params?.params as Record<string, unknown>) ?? {},
+        query: req.query ?? {},
+        headers: req.headers,
+        body: req.parsedBody,
+      });
+    },
+
+    onAfterCall(
+      ctx: Context,
+      _route: unknown,
+      req: GatewayRequest,
+      res: ServerResponse,
+      data: unknown,
+    ) {
+      const { definition } = endpointOf(req.$alias);
+      const meta = metaOf(ctx);
+      sessions.add(meta.endedSessions ?? []);
+      meta.$statusCode = successStatus(definition);
+      const { location, contentType } = definition.rest ?? {};
+      if (location) {
+        const { id } = data as { id?: string };
+        meta.$location = `${API_BASE}${location.replace(":id", id ?? "")}`;
+      }
+      res.setHeader("Cache-Control", "private, no-cache");
+      res.appendHeader("Vary", "Authorization");
+      if (contentType && typeof data === "string") {
+        meta.$responseType = contentType;
+        res.setHeader("ETag", entityTag(undefined, data));
+        return Buffer.from(data);
+      }
+      return data;
+    },
+  };
+}

@@ -1,0 +1,41 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Context, Service } from "moleculer";
+import type { Caller, Meta } from "../../lib/contract/define";
+
+/** What authentication found out; a fault waits for its turn in the order of errors. */
+export type Identity = { caller: Caller | null } | { fault: unknown };
+
+/** A route as moleculer-web keeps it: a method, a path template and the action behind them. */
+export interface GatewayAlias {
+  action: string;
+  method: string;
+  path: string;
+  keys: { name: string }[];
+  re: RegExp;
+}
+
+/** A request on its way through moleculer-web, with what we and it have put on it. */
+export interface GatewayRequest extends IncomingMessage {
+  $params?: Record<string, unknown>;
+  $alias?: GatewayAlias;
+  $ctx?: Context;
+  query?: Record<string, unknown>;
+  parsedBody?: unknown;
+  requestId?: string;
+  identity?: Identity;
+  address?: string;
+}
+
+/** The gateway's service, as moleculer-web makes it. */
+export interface GatewayService extends Service {
+  aliases: GatewayAlias[];
+  httpHandler(req: IncomingMessage, res: ServerResponse): Promise<void>;
+}
+
+/** Who sent the request, as far as is known; null for nobody and for a token that is not valid. */
+export const callerOf = ({ identity }: GatewayRequest): Caller | null =>
+  identity && "caller" in identity ? identity.caller : null;
+
+/** A call's meta: ours, and what moleculer-web reads from there. */
+export const metaOf = (ctx: Context) =>
+  ctx.meta as Meta & { $statusCode?: number; $location?: string; $responseType?: string };

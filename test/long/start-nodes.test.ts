@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../lib/embedded-postgres";
+import { doTheMainJob } from "../support/main-job";
+import { NATS_URL, natsAnswers } from "../support/nats";
+import { Api, Person } from "../support/people";
+import { build, cleanUp, launch, newDataDir } from "../support/processes";
+
+const GATEWAY = "api";
+const ALL_OTHERS = "core,auth,users,available-events,events,bookings,notifications";
+
+describe("Processes that share the services over NATS", () => {
+  let server: EmbeddedPostgres;
+  let there = false;
+  const dataDir = newDataDir();
+  beforeAll(async () => {
+    build();
+    there = await natsAnswers();
+    console.info(
+      there
+        ? `Services are spread over processes with the NATS at ${NATS_URL}`
+        : `No NATS at ${NATS_URL}: services were NOT spread over processes`,
+    );
+    server = await startEmbeddedPostgres({ dataDir: newDataDir(), log: () => {} });
+  });
+  afterAll(async () => {
+    await server.stop();
+    await cleanUp();
+  });
+
+  const runs = (services: string, command?: readonly [string, ...string[]]) =>
+    launch({
+      dataDir,
+      environment: { DATABASE_URL: server.url, NATS_URL, SERVICES: services },
+      ...(command ? { command } : {}),
+    });
+
+  test("do the main job, and hear of a logout within a second", async () => {
+    if (!there) return;
+    // The gateways first: they wait for whoever runs the rest.
+    const [front, second] = await Promise.all([runs(GATEWAY), runs(GATEWAY)]);
+    await Promise.all([front.answers("/health/live", 200), second.answers("/health/live", 200)]);
+    await front.answers("/health/ready", 503);
+    const back = await runs(ALL_OTHERS);
+    await Promise.all([front.ready(), second.ready(), back.says("Marquee is ready")]);
+    expect(back.output).toContain(ALL_OTHERS.replaceAll(",", ", "));
+    expect(back.output).not.toContain("http://");
+
+    await doTheMainJob(front.origin);
+
+    const api = await Api.at(front.origin);
+    const alice = await api.attendee("Alice");
+    const elsewhere = new Person(
+      await Api.at(second.origin),
+      alice.who,
+      alice.token,
+      alice.refreshToken,
+    );
+    await elsewhere.does(200, "GET", "/auth/me");
+    await alice.does(204, "POST", "/auth/logout");
+    await sleep(1000);
+    expect((await elsewhere.tries("GET", "/auth/me")).status).toBe(401);
+
+    // One gateway goes, the other stays.
+    expect(await front.stops()).toBe(0);
+    await doTheMainJob(second.origin);
+    expect(await Promise.all([second.stops(), back.stops()])).toEqual([0, 0]);
+  });
+
+  test("let the console in as one more node", async () => {
+    if (!there) return;
+    const back = await runs(ALL_OTHERS);
+    await back.says("Marquee is ready");
+    const console_ = await runs("all", ["node", "scripts/start.mjs", "repl"]);
+    console_.types(`call available-events.$list '{"limit": 1}'`, "services", "quit");
+    expect(await console_.ends()).toBe(0);
+    expect(console_.output).toMatch(/total: 16/);
+    expect(await back.stops()).toBe(0);
+  });
+
+  test("end while they still wait for the others", async () => {
+    if (!there) return;
+    const users = await runs("auth");
+    await users.says("Waiting for service(s)");
+    expect(await users.stops()).toBe(0);
+  });
+});
+
+describe("A process that shares the services with nobody", () => {
+  afterAll(cleanUp);
+
+  test("says so, and ends when it is told to", async () => {
+    const server = await startEmbeddedPostgres({ dataDir: newDataDir(), log: () => {} });
+    try {
+      const lonely = await launch({
+        dataDir: newDataDir(),
+        environment: { DATABASE_URL: server.url, SERVICES: "auth" },
+      });
+      await lonely.says("NATS_URL is not set");
+      await lonely.says("Waiting for service(s)");
+      expect(await lonely.stops("SIGINT")).toBe(0);
+    } finally {
+      await server.stop();
+    }
+  });
+});

@@ -3,6 +3,7 @@ import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { isIP } from "node:net";
 import { join } from "node:path";
 import proxyaddr from "proxy-addr";
+import { EMAIL, MAX_EMAIL_CHARACTERS } from "./email";
 
 /** Every service a process can run, by the name that `SERVICES` takes. */
 export const SERVICE_NAMES = [
@@ -61,9 +62,6 @@ const MIN_SECRET_BYTES = 32;
 const PASSWORD_BYTES = 72;
 const NETWORK_NAMES = new Set(["loopback", "linklocal", "uniquelocal"]);
 const HOST_NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i;
-/** What the accounts of the API may have as their address; a test holds the two together. */
-const EMAIL =
-  /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"_.-][^\s@<>()[\]\\,;:"_]*\.[^\s@<>()[\]\\,;:"_.]{2,}$/;
 
 /** Whether the URL can be taken apart: a bare % in a password is the commonest reason why not. */
 function isWhole(url: string): boolean {
@@ -210,7 +208,7 @@ function readAdmin(read: Reader): Config["admin"] {
     );
     return undefined;
   }
-  if (!EMAIL.test(email) || email.length > 254) {
+  if (!EMAIL.test(email) || email.length > MAX_EMAIL_CHARACTERS) {
     read.fail("ADMIN_EMAIL", `must be an email address, not "${email}".`);
   }
   const strong = [...password].length >= 8 && /\p{L}/u.test(password) && /\d/.test(password);

@@ -37,7 +37,7 @@ const catalogue = new Map<string, ErrorKind>();
  * @param code stable, SCREAMING_SNAKE; clients branch on it
  * @param status HTTP status
  * @param title the kind in a few words, the same for every occurrence
- * @param detail this occurrence in a sentence, from its facts; it must cope with facts that are missing
+ * @param detail this occurrence in a sentence, from its facts, which survive the trip between nodes
  * @throws Error when the code is taken: one code has one meaning
  */
 export function defineError<F extends Facts = Facts>(

@@ -3,7 +3,7 @@ import type { Step } from "../lib/steps";
 export const usersAndSessions: Step = {
   name: "0001-users-and-sessions",
   up: [
-    // An erased person keeps a row without personal data while bookings or events hang on it.
+    // An erased person keeps a row without personal data: bookings, events and ended sessions hang on it.
     `CREATE TABLE users (
        id uuid PRIMARY KEY,
        name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),

@@ -1,6 +1,7 @@
 import type { Caller } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
 import { Forbidden, ValidationFailed } from "../../lib/errors";
+import { checkedLifecycle, type Step } from "../../lib/lifecycle";
 import { EventNotFound } from "../events/events.contract";
 import {
   AlreadyBooked,
@@ -14,7 +15,7 @@ import {
   SaleEnded,
   SaleNotStarted,
 } from "./bookings.contract";
-import type { BookingStatus } from "./bookings.validations";
+import { type BookingStatus, STATUSES } from "./bookings.validations";
 
 export type Booking = ValueOf<typeof bookingOfEventShape>;
 
@@ -30,13 +31,13 @@ export interface BookableEvent {
   numberOfAttendees: number;
 }
 
-/** Where a booking may go from each status. */
-export const LIFECYCLE: Readonly<Record<BookingStatus, readonly BookingStatus[]>> = {
-  pending: ["confirmed", "expired", "cancelled"],
-  confirmed: ["cancelled"],
-  cancelled: [],
-  expired: [],
-};
+/** The lifecycle of a booking. */
+export const LIFECYCLE = checkedLifecycle<Step<BookingStatus>>("booking", STATUSES, [
+  { from: "pending", to: "confirmed" },
+  { from: "pending", to: "expired" },
+  { from: "pending", to: "cancelled" },
+  { from: "confirmed", to: "cancelled" },
+]);
 
 /**
  * Decides whether a user may book so many seats now; the first reason against it counts, in the order of
@@ -77,7 +78,8 @@ export function checkQuantity(quantity: number, most: number): void {
 
 /** @throws BookingNotActive when the lifecycle has no way from here to there */
 export function checkTransition(from: BookingStatus, to: BookingStatus): void {
-  if (!LIFECYCLE[from].includes(to)) throw new BookingNotActive({ status: from });
+  const known = LIFECYCLE.some((step) => step.from === from && step.to === to);
+  if (!known) throw new BookingNotActive({ status: from });
 }
 
 /** @throws BookingNotFound for whoever is neither owner, nor the event's host, nor an administrator */

@@ -1,13 +1,14 @@
 import type { Caller } from "../../lib/contract/define";
 import type { ObjectOf, ValueOf } from "../../lib/contract/rules";
 import { type FieldError, Forbidden, PreconditionFailed, ValidationFailed } from "../../lib/errors";
+import { checkedLifecycle, type Step } from "../../lib/lifecycle";
 import {
   CapacityBelowSold,
   EventNotFound,
   type eventShape,
   InvalidTransition,
 } from "./events.contract";
-import type { EventStatus, eventChanges } from "./events.validations";
+import { type EventStatus, type eventChanges, STATUSES } from "./events.validations";
 
 export type Event = ValueOf<typeof eventShape>;
 export type EventChanges = ObjectOf<typeof eventChanges>;
@@ -26,24 +27,22 @@ const always: Guard = () => true;
 
 export type Transition = "published" | "postponed" | "cancelled";
 
-interface Step {
-  from: EventStatus;
-  to: Transition;
-  guard: Guard;
+interface GuardedStep extends Step<EventStatus, Transition> {
+  readonly guard: Guard;
 }
 
 /**
  * The lifecycle of an event. `completed` comes by itself: see {@link statusAt}. A draft that its host gives
  * up is deleted: cancelling would show it to everybody.
  */
-export const LIFECYCLE: readonly Step[] = [
+export const LIFECYCLE = checkedLifecycle<GuardedStep>("event", STATUSES, [
   { from: "draft", to: "published", guard: notOver },
   { from: "published", to: "postponed", guard: always },
   { from: "published", to: "cancelled", guard: always },
   { from: "postponed", to: "published", guard: notOver },
   { from: "postponed", to: "cancelled", guard: always },
   { from: "cancelled", to: "cancelled", guard: unfinished },
-];
+]);
 
 /** @throws InvalidTransition when the lifecycle has no such step now */
 export function checkTransition(event: Event, to: Transition, now: Date): void {

@@ -1,9 +1,8 @@
 import { ROLES } from "../../lib/contract/define";
 import { oneOf, text } from "../../lib/contract/rules";
+import { EMAIL, MAX_EMAIL_CHARACTERS } from "../../lib/email";
 import { isId } from "../../lib/ids";
 
-/** 254 characters is the longest address that SMTP can carry (RFC 5321). */
-const MAX_EMAIL = 254;
 /** bcrypt looks at the first 72 bytes alone. */
 const MAX_PASSWORD_BYTES = 72;
 
@@ -16,12 +15,11 @@ export const username = text({
   hint: "may have letters, digits and underscores only",
 });
 
-/** Deliberately loose: whether an address works only a mail to it can tell. Kept as written, compared without case. */
+/** Kept as written, compared without case. */
 export const email = text({
   minLength: 3,
-  maxLength: MAX_EMAIL,
-  pattern:
-    /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"_.-][^\s@<>()[\]\\,;:"_]*\.[^\s@<>()[\]\\,;:"_.]{2,}$/,
+  maxLength: MAX_EMAIL_CHARACTERS,
+  pattern: EMAIL,
   hint: "must be an email address",
   format: "email",
 });

@@ -82,6 +82,27 @@ describe("npm start, told to stop", () => {
     });
   });
 
+  test("by Ctrl-C while the database is being created, creates the one it would have", async () => {
+    const dataDir = newDataDir();
+    const first = await launch({ dataDir });
+    while (!processesOn(dataDir).some((line) => line.includes("bin/initdb"))) await sleep(5);
+    first.interrupt();
+    expect(await first.ends()).toBe(0);
+    expect(processesOn(dataDir)).toEqual([]);
+
+    const next = await launch({ dataDir });
+    await next.ready();
+    const client = new Client({ connectionString: await runningEmbeddedUrl(dataDir) });
+    await client.connect();
+    const { rows } = await client.query(
+      "SELECT datlocprovider AS provider FROM pg_database WHERE datname = current_database()",
+    );
+    await client.end();
+    // ICU, which sorts the names of all languages.
+    expect(rows).toEqual([{ provider: "i" }]);
+    expect(await next.stops()).toBe(0);
+  });
+
   test("ends in order as well while its database does not answer", async () => {
     const silent = await launchSilentServer();
     try {

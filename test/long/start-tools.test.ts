@@ -81,8 +81,8 @@ describe("npm run repl", () => {
       "call kitchen.cook",
       `call available-events.$list '{"limit": 1}'`,
     ]);
-    expect(said).toContain("VALIDATION_FAILED");
-    expect(said).toContain("SERVICE_NOT_FOUND");
+    expect(said).toContain("limit: must be a whole number");
+    expect(said).toContain("Service 'kitchen.cook' is not found");
     expect(said).toMatch(/total: 16/);
   });
 

@@ -25,7 +25,7 @@ import {
   LIFECYCLE,
   withoutAttendee,
 } from "../../services/bookings/bookings.rules";
-import { STATUSES } from "../../services/bookings/bookings.validations";
+import { type BookingStatus, STATUSES } from "../../services/bookings/bookings.validations";
 import { EventNotFound } from "../../services/events/events.contract";
 import { STATUSES as EVENT_STATUSES } from "../../services/events/events.validations";
 import { faultsOf } from "../support/guarded";
@@ -159,6 +159,9 @@ describe("Whether an event can be booked", () => {
   });
 });
 
+const goes = (from: BookingStatus, to: BookingStatus): boolean =>
+  LIFECYCLE.some((step) => step.from === from && step.to === to);
+
 describe("The lifecycle of a booking", () => {
   test.each(STATUSES.flatMap((from) => STATUSES.map((to) => [from, to] as const)))(
     "%s → %s",
@@ -169,7 +172,7 @@ describe("The lifecycle of a booking", () => {
         "pending cancelled",
         "confirmed cancelled",
       ].includes(`${from} ${to}`);
-      expect(LIFECYCLE[from].includes(to)).toBe(allowed);
+      expect(goes(from, to)).toBe(allowed);
       const outcome = refusal(() => checkTransition(from, to));
       if (allowed) expect(outcome).toBeUndefined();
       else expect(outcome).toMatchObject({ type: BookingNotActive.code, data: { status: from } });
@@ -177,12 +180,9 @@ describe("The lifecycle of a booking", () => {
   );
 
   test("an end is an end, and every booking can come to one", () => {
-    expect(LIFECYCLE.cancelled).toEqual([]);
-    expect(LIFECYCLE.expired).toEqual([]);
-    expect(STATUSES.filter((status) => LIFECYCLE[status].includes("pending"))).toEqual([]);
-    for (const active of ["pending", "confirmed"] as const) {
-      expect(LIFECYCLE[active]).toContain("cancelled");
-    }
+    expect(STATUSES.filter((to) => goes("cancelled", to) || goes("expired", to))).toEqual([]);
+    expect(STATUSES.filter((from) => goes(from, "pending"))).toEqual([]);
+    expect(STATUSES.filter((from) => goes(from, "cancelled"))).toEqual(["pending", "confirmed"]);
   });
 });
 

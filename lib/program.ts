@@ -11,7 +11,7 @@ export class OperatorError extends Error {
 }
 
 /** Whoever stops a process gives it 30 s as a rule; what takes longer than this has failed. */
-const STOP_WITHIN_MS = 20_000;
+const STOP_WITHIN_MS = 27_000;
 
 /** SIGHUP is what a terminal sends that closes: the database shall not stay behind there either. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

@@ -8,7 +8,7 @@ import { build, cleanUp, launch, newDataDir, processesOn } from "../support/proc
 /** Starts Marquee with something wrong; gives what it says, once it has ended as it should. */
 async function refusalOf(environment: Record<string, string>, dataDir = newDataDir()) {
   const marquee = await launch({ dataDir, environment });
-  expect(await marquee.ends()).toBe(1);
+  await marquee.endsWith(1);
   expect(processesOn(dataDir)).toEqual([]);
   expect(marquee.output).not.toContain("ready");
   // A sentence is for people; a stack is for those who have written the program.
@@ -48,7 +48,7 @@ describe("npm start refuses in a sentence", () => {
     const said = await refusalOf({ PORT: String(first.port) });
     expect(said).toBe(`Port ${first.port} on 127.0.0.1 is in use; set PORT to another one.`);
     await first.answers("/health/ready", 200);
-    expect(await first.stops()).toBe(0);
+    await first.stops();
   });
 
   test("a data folder that another Marquee uses, and leaves that one alone", async () => {
@@ -56,12 +56,12 @@ describe("npm start refuses in a sentence", () => {
     const first = await launch({ dataDir });
     await first.ready();
     const second = await launch({ dataDir });
-    expect(await second.ends()).toBe(1);
+    await second.endsWith(1);
     expect(second.errors).toMatch(
       /^Marquee cannot start\. .* is in use by another Marquee [^\n]*\n$/,
     );
     await first.answers("/health/ready", 200);
-    expect(await first.stops()).toBe(0);
+    await first.stops();
     expect(processesOn(dataDir)).toEqual([]);
   });
 
@@ -153,7 +153,7 @@ describe("npm start refuses in a sentence a DATABASE_URL", () => {
       environment: { DATABASE_URL: urlWith({ ...guest, pathname: "/guestbook" }) },
     });
     await marquee.ready();
-    expect(await marquee.stops()).toBe(0);
+    await marquee.stops();
   });
 
   test("whose server only reads", async () => {

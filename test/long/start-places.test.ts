@@ -37,10 +37,10 @@ describe("npm start in a checkout of its own", () => {
     const first = await launch({ ...settings, command: NPM_START });
     const firstTook = await first.ready();
     await doTheMainJob(first.origin);
-    expect(await first.stops()).toBe(0);
+    await first.stops();
     const next = await launch({ ...settings, command: NPM_START });
     const nextTook = await next.ready();
-    expect(await next.stops()).toBe(0);
+    await next.stops();
     expect([...processesOn(copy), ...processesOn(dataDir)]).toEqual([]);
     console.info(
       `As ${areRoot ? "root" : "an ordinary user, not as root"}, below a folder of mode 700, ready ` +
@@ -57,17 +57,17 @@ describe("npm start in a checkout of its own", () => {
     const marquee = await launch({ folder: copy, dataDir, port, environment: bare });
     await marquee.ready();
     expect(marquee.output).not.toContain("INFO");
-    expect(await marquee.stops()).toBe(0);
+    await marquee.stops();
 
     // What the environment says goes before.
     const other = await launch({ folder: copy, dataDir, environment: { DATA_DIR: undefined } });
     expect(other.port).not.toBe(port);
     await other.ready();
-    expect(await other.stops()).toBe(0);
+    await other.stops();
 
     writeFileSync(join(copy, ".env"), "PORT=nowhere\n");
     const wrong = await launch({ folder: copy, dataDir, environment: bare });
-    expect(await wrong.ends()).toBe(1);
+    await wrong.endsWith(1);
     expect(wrong.errors).toContain("PORT must be a whole number");
     writeFileSync(join(copy, ".env"), "");
   });
@@ -88,10 +88,10 @@ describe("npm start in a checkout of its own", () => {
     const first = await launch(settings);
     await first.ready();
     await doTheMainJob(first.origin);
-    expect(await first.stops()).toBe(0);
+    await first.stops();
     const next = await launch(settings);
     await next.ready();
-    expect(await next.stops("SIGINT")).toBe(0);
+    await next.stops("SIGINT");
     expect(processesOn(home)).toEqual([]);
   });
 
@@ -105,7 +105,7 @@ describe("npm start in a checkout of its own", () => {
       environment: { HOME: parent },
       ...(account ? { account } : {}),
     });
-    expect(await marquee.ends()).toBe(1);
+    await marquee.endsWith(1);
     expect(marquee.errors).toBe(
       `Marquee cannot start. DATA_DIR ${locked} cannot hold the jwt-secret: EACCES.\n`,
     );
@@ -154,7 +154,7 @@ describe("npm start with a PostgreSQL that runs already", () => {
       const catalogue = await api.get("/available-events");
       expect(catalogue.body.pagination.total).toBeGreaterThan(0);
       await doTheMainJob(marquee.origin);
-      expect(await marquee.stops()).toBe(0);
+      await marquee.stops();
       expect(processesOn(dataDir)).toEqual([]);
       const left = await admin.query("SELECT FROM pg_stat_activity WHERE usename = $1", [name]);
       expect(left.rowCount).toBe(0);

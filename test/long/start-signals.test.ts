@@ -2,6 +2,8 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "pg";
+import { runningEmbeddedUrl } from "../../lib/embedded-postgres/running";
 import {
   build,
   cleanUp,
@@ -36,7 +38,7 @@ describe("npm start, told to stop", () => {
     const marquee = await launch({ dataDir, ...(command ? { command } : {}) });
     await marquee.ready();
     tell(marquee);
-    expect(await marquee.ends()).toBe(0);
+    await marquee.endsWith(0);
     expect(processesOn(dataDir)).toEqual([]);
     expect(marquee.errors).toContain("Stopping…");
   });
@@ -51,7 +53,7 @@ describe("npm start, told to stop", () => {
       // It may have ended by now; then there is nobody to press Ctrl-C for.
       if (processesOn(dataDir).length === 0) break;
     }
-    expect(await marquee.ends()).toBe(0);
+    await marquee.endsWith(0);
     expect(processesOn(dataDir)).toEqual([]);
     expect(marquee.errors.match(/Stopping…/g)).toHaveLength(1);
   });
@@ -62,7 +64,7 @@ describe("npm start, told to stop", () => {
       const marquee = await launch({ dataDir });
       await sleep(milliseconds);
       tell(marquee);
-      expect(await marquee.ends()).toBe(0);
+      await marquee.endsWith(0);
       expect(processesOn(dataDir)).toEqual([]);
       expect(marquee.errors.replace("Stopping…\n", "")).toBe("");
     });
@@ -73,12 +75,12 @@ describe("npm start, told to stop", () => {
         const marquee = await launch({ dataDir });
         await sleep(milliseconds);
         tell(marquee);
-        expect(await marquee.ends()).toBe(0);
+        await marquee.endsWith(0);
         expect(processesOn(dataDir)).toEqual([]);
       }
       const marquee = await launch({ dataDir });
       await marquee.ready();
-      expect(await marquee.stops()).toBe(0);
+      await marquee.stops();
     });
   });
 
@@ -87,7 +89,7 @@ describe("npm start, told to stop", () => {
     const first = await launch({ dataDir });
     while (!processesOn(dataDir).some((line) => line.includes("bin/initdb"))) await sleep(5);
     first.interrupt();
-    expect(await first.ends()).toBe(0);
+    await first.endsWith(0);
     expect(processesOn(dataDir)).toEqual([]);
 
     const next = await launch({ dataDir });
@@ -100,7 +102,7 @@ describe("npm start, told to stop", () => {
     await client.end();
     // ICU, which sorts the names of all languages.
     expect(rows).toEqual([{ provider: "i" }]);
-    expect(await next.stops()).toBe(0);
+    await next.stops();
   });
 
   test("ends in order as well while its database does not answer", async () => {
@@ -112,7 +114,7 @@ describe("npm start, told to stop", () => {
         environment: { DATABASE_URL: `postgres://somebody@127.0.0.1:${silent.port}/nothing` },
       });
       await silent.called;
-      expect(await marquee.stops()).toBe(0);
+      await marquee.stops();
     } finally {
       silent.close();
     }
@@ -130,7 +132,7 @@ describe("npm start", () => {
     await marquee.answers("/health/ready", 200);
     await marquee.answers("/api/nothing", 404);
     await marquee.answers("/api/events", 200);
-    expect(await marquee.stops()).toBe(0);
+    await marquee.stops();
     expect(processesOn(dataDir)).toEqual([]);
   });
 
@@ -143,7 +145,8 @@ describe("npm start", () => {
     writeFileSync(trap, `process.on("SIGUSR2", () => { ${fault} });`);
     const marquee = await launch({ dataDir, environment: { NODE_OPTIONS: `--require ${trap}` } });
     await marquee.ready();
-    expect(await marquee.stops("SIGUSR2")).toBe(1);
+    marquee.signal("SIGUSR2");
+    await marquee.endsWith(1);
     expect(marquee.errors).toContain("Error: something broke\n    at ");
     expect(processesOn(dataDir)).toEqual([]);
   });

@@ -28,7 +28,7 @@ describe("npm run repl", () => {
     const console_ = await launch({ dataDir, command });
     console_.types(...lines);
     console_.closesInput();
-    expect(await console_.ends()).toBe(0);
+    await console_.endsWith(0);
     return console_.output + console_.errors;
   }
 
@@ -44,7 +44,7 @@ describe("npm run repl", () => {
     );
     expect(said).toContain(alice.who.email);
     await alice.does(200, "GET", "/auth/me");
-    expect(await marquee.stops()).toBe(0);
+    await marquee.stops();
     expect(processesOn(dataDir)).toEqual([]);
   });
 
@@ -90,7 +90,7 @@ describe("npm run repl", () => {
     const dataDir = newDataDir();
     const console_ = await launch({ dataDir, command: REPL });
     await console_.says("marquee $");
-    expect(await console_.stops(signal)).toBe(0);
+    await console_.stops(signal);
     expect(processesOn(dataDir)).toEqual([]);
   });
 
@@ -98,7 +98,7 @@ describe("npm run repl", () => {
     const dataDir = newDataDir();
     const marquee = await launch({ dataDir });
     await marquee.ready();
-    expect(await marquee.stops("SIGKILL")).toBe("SIGKILL");
+    await marquee.isKilled();
     const said = await answersTo(dataDir, [`call available-events.$list '{"limit": 1}'`]);
     expect(said).toMatch(/total: 16/);
     expect(processesOn(dataDir)).toEqual([]);
@@ -115,7 +115,7 @@ describe("Tasks", () => {
   async function told(dataDir: string, command: Command): Promise<string | undefined> {
     const done = await does(dataDir, command);
     expect(done.errors).toBe("");
-    expect(await done.ends()).toBe(0);
+    await done.endsWith(0);
     return done.output.trim().split("\n").at(-1);
   }
   const ALL = /^Migrated: 0001-users-and-sessions, .*notifications$/;
@@ -144,7 +144,7 @@ describe("Tasks", () => {
     expect(await told(dataDir, task("migrate:undo"))).toBe("Undone: 0005-notifications");
     expect(await told(dataDir, task("migrate"))).toBe("Migrated: 0005-notifications");
     await marquee.answers("/health/ready", 200);
-    expect(await marquee.stops()).toBe(0);
+    await marquee.stops();
     expect(processesOn(dataDir)).toEqual([]);
   });
 
@@ -156,7 +156,7 @@ describe("Tasks", () => {
   ])("refuse %j in a sentence", async (words, sentence) => {
     const dataDir = newDataDir();
     const refused = await does(dataDir, task(...words));
-    expect(await refused.ends()).toBe(1);
+    await refused.endsWith(1);
     expect(refused.errors).toMatch(sentence);
     expect(refused.errors).not.toMatch(/^ +at /m);
     expect(refused.output).toBe("");
@@ -166,12 +166,12 @@ describe("Tasks", () => {
     const dataDir = newDataDir();
     const environment = { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" };
     const unreachable = await does(dataDir, task("migrate"), environment);
-    expect(await unreachable.ends()).toBe(1);
+    await unreachable.endsWith(1);
     expect(unreachable.errors).toBe(
       "Not done. The database of DATABASE_URL, 127.0.0.1:1/nothing, cannot be used: nobody listens there.\n",
     );
     const tooEarly = await does(dataDir, task("seed"));
-    expect(await tooEarly.ends()).toBe(1);
+    await tooEarly.endsWith(1);
     expect(tooEarly.errors).toMatch(
       /^Not done\. seed .*relation "available_events" does not exist\.\n$/,
     );

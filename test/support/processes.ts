@@ -133,9 +133,21 @@ export class Launched {
     return end as End;
   }
 
-  stops(signal: NodeJS.Signals = "SIGTERM"): Promise<End> {
+  /** Fails, and shows what it has said, when it ends in another way. */
+  async endsWith(expected: End): Promise<void> {
+    const end = await this.ends();
+    if (end !== expected) throw new Error(`It ended with ${end}, not ${expected}:${this.account}`);
+  }
+
+  /** Is told to stop, and does so well. */
+  stops(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     this.signal(signal);
-    return this.ends();
+    return this.endsWith(0);
+  }
+
+  isKilled(): Promise<void> {
+    this.signal("SIGKILL");
+    return this.endsWith("SIGKILL");
   }
 
   private get pid(): number {

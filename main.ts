@@ -49,21 +49,28 @@ function originOf(host: string, port: number): string {
 }
 
 function banner({ host, services, seedDemo }: Config, port: number | undefined): void {
-  const part = services.length < SERVICE_NAMES.length;
+  const origin = port === undefined ? undefined : originOf(host, port);
+  const whole = services.length === SERVICE_NAMES.length;
   say("");
-  if (port === undefined) {
-    say("  Marquee is ready");
-  } else {
-    const origin = originOf(host, port);
-    say(`  Marquee is ready   ${origin}/api`);
-    say(`  Documentation      ${origin}/docs`);
-  }
-  if (part) say(`  Services           ${services.join(", ")}`);
-  if (seedDemo && !part) {
+  // A part is ready when all the others run, too; /health/ready tells.
+  if (!whole) say(`  Marquee runs       ${services.join(", ")}`);
+  if (origin) say(`  ${whole ? "Marquee is ready" : "The API         "}   ${origin}/api`);
+  if (origin) say(`  Documentation      ${origin}/docs`);
+  if (seedDemo && whole) {
     say(`  Demo logins        password ${DEMO_PASSWORD}`);
     for (const { email, role } of DEMO_USERS) say(`    ${role.padEnd(8)}         ${email}`);
   }
   say("");
+}
+
+/** A process that waits for others shall not look like one that hangs. */
+function sayOfOthers({ services, natsUrl }: Config): void {
+  if (natsUrl !== undefined) {
+    const servers = natsUrl.split(",").map((url) => new URL(url).host);
+    say(`Joining other nodes over NATS at ${servers.join(", ")}`);
+  } else if (services.length < SERVICE_NAMES.length) {
+    say("NATS_URL is not set: this process will meet none that runs the other services.");
+  }
 }
 
 async function start({ stopping, atEnd }: Program): Promise<void> {
@@ -72,9 +79,7 @@ async function start({ stopping, atEnd }: Program): Promise<void> {
   await checkPort(config);
   // Before a database is started for nothing.
   if (config.services.includes("core")) jwtSecret(config);
-  if (config.services.length < SERVICE_NAMES.length && config.natsUrl === undefined) {
-    say("NATS_URL is not set: this process will meet none that runs the other services.");
-  }
+  sayOfOthers(config);
   const database = await processDatabase(config, { log: say, stopping });
   atEnd(database.stop);
   await prepareDatabase(database, config, stopping);

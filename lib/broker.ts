@@ -1,4 +1,6 @@
+import { format, types } from "node:util";
 import { type BrokerOptions, type Middleware, ServiceBroker, type ServiceSchema } from "moleculer";
+import type { DestinationStream, LogFn } from "pino";
 import pretty from "pino-pretty";
 import type { Config } from "./config";
 import { ContractValidator } from "./contract/validator";
@@ -30,14 +32,79 @@ const REDACTED = ["password", "token", "refreshToken", "email", "authorization"]
   (field) => [field, `*.${field}`, `*.*.${field}`],
 );
 
+/** So many causes of an error are logged with it. */
+const CAUSES = 2;
+
+/**
+ * What of an error a log may hold. Errors of the database carry their statement and its values, addresses and
+ * hashes among them, in fields that change with the kind of error; so fields are named here that are known to be clean.
+ */
+function loggable(error: unknown, causes = CAUSES): unknown {
+  if (typeof error !== "object" || error === null) return error;
+  const { type, name, message, code, constraint, stack, cause, parent } = error as Record<
+    string,
+    unknown
+  >;
+  // Sequelize names the driver's error `parent`.
+  const reason = cause ?? parent;
+  return {
+    type,
+    name,
+    message,
+    code,
+    constraint,
+    stack,
+    ...(reason !== undefined && causes > 0 ? { cause: loggable(reason, causes - 1) } : {}),
+  };
+}
+
+const isError = (value: unknown): value is Error =>
+  value instanceof Error || types.isNativeError(value);
+
+/**
+ * Pino's arguments for whatever a line was called with. Pino would drop what follows the message, and
+ * Moleculer puts its errors there: an error becomes the line's `err`, and simple values join the message.
+ */
+function pinoArguments(given: readonly unknown[]): Parameters<LogFn> {
+  const [first, ...others] = given;
+  const fields = typeof first === "object" && first !== null && !isError(first) ? first : undefined;
+  const values = fields ? others : given;
+  const [error, ...moreErrors] = values.filter(isError);
+  // Other objects are left out, as Pino does: among Moleculer's there are whole packets.
+  const simple = values.filter((value) => typeof value !== "object" && value !== undefined);
+  const words = [...simple, ...moreErrors.map(String)];
+  const message = words.length > 0 ? format(...words) : undefined;
+  if (fields === undefined && error === undefined) return [message ?? ""];
+  return [{ ...(error ? { err: error } : {}), ...fields }, message];
+}
+
 export type Transporter = NonNullable<BrokerOptions["transporter"]>;
 
-/** The transporter of `NATS_URL`, with TLS where the address asks for it; undefined without one. */
+/** What somebody wrote with a stray percent sign means itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/**
+ * The transporter of `NATS_URL`, with TLS where one of its addresses asks for it; undefined without one.
+ * Moleculer would take the addresses apart as well, but leave user and password percent-encoded.
+ */
 export function natsTransporter({ natsUrl }: Pick<Config, "natsUrl">): Transporter | undefined {
   if (natsUrl === undefined) return undefined;
+  const urls = natsUrl.split(",").map((address) => new URL(address));
+  // One connection signs in with one account, whichever server it reaches.
+  const account = urls.find(({ username }) => username !== "");
   return {
     type: "NATS",
-    options: { url: natsUrl, ...(natsUrl.startsWith("tls:") ? { tls: {} } : {}) },
+    options: {
+      servers: urls.map(({ host }) => host),
+      ...(account ? { user: decoded(account.username), pass: decoded(account.password) } : {}),
+      ...(urls.some(({ protocol }) => protocol === "tls:") ? { tls: {} } : {}),
+    },
   };
 }
 
@@ -45,12 +112,18 @@ export function natsTransporter({ natsUrl }: Pick<Config, "natsUrl">): Transport
  * How every broker of the system is set up.
  *
  * @param node.transporter between nodes: NATS as configured unless told
+ * @param node.log where log lines go instead of the standard output, always as JSON
  */
 export function brokerOptions(
   config: Config,
-  node: { transporter?: Transporter; nodeID?: string; namespace?: string } = {},
+  node: {
+    transporter?: Transporter;
+    nodeID?: string;
+    namespace?: string;
+    log?: DestinationStream;
+  } = {},
 ): BrokerOptions {
-  const { transporter = natsTransporter(config), nodeID, namespace = "marquee" } = node;
+  const { transporter = natsTransporter(config), nodeID, namespace = "marquee", log } = node;
   return {
     namespace,
     ...(nodeID ? { nodeID } : {}),
@@ -64,16 +137,27 @@ export function brokerOptions(
             ? { BROKER: "warn", REGISTRY: "warn", "**": "info" }
             : config.logLevel,
         pino: {
-          options: { level: config.logLevel, redact: REDACTED, base: undefined },
+          options: {
+            level: config.logLevel,
+            redact: REDACTED,
+            base: undefined,
+            serializers: { err: (error: unknown) => loggable(error) },
+            hooks: {
+              logMethod(this: unknown, given: unknown[], write: LogFn) {
+                write.apply(this, pinoArguments(given));
+              },
+            },
+          },
           destination:
-            config.logFormat === "pretty"
+            log ??
+            (config.logFormat === "pretty"
               ? pretty({
                   colorize: process.stdout.isTTY,
                   ignore: "ns,nodeID,mod",
                   singleLine: true,
                   sync: true,
                 })
-              : undefined,
+              : undefined),
         },
       },
     },

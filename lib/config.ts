@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import proxyaddr from "proxy-addr";
 import { EMAIL, MAX_EMAIL_CHARACTERS } from "./email";
+import { makeFolder } from "./embedded-postgres/folders";
 
 /** Every service a process can run, by the name that `SERVICES` takes. */
 export const SERVICE_NAMES = [
@@ -294,7 +295,7 @@ function readOrWriteSecret(dataDir: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
-  mkdirSync(dataDir, { recursive: true });
+  makeFolder(dataDir);
   writeOnce(file, randomBytes(48).toString("base64url"));
   return readFileSync(file, "utf8").trim();
 }

@@ -1,5 +1,6 @@
 import { QueryTypes, Sequelize, type Transaction } from "sequelize";
 import { ServiceUnavailable } from "./errors";
+import { createWorkQueue } from "./work-queue";
 
 export type { Transaction } from "sequelize";
 
@@ -8,10 +9,20 @@ const LOST_AGAINST_ANOTHER = new Set(["40001", "40P01"]);
 const TRANSACTION_ATTEMPTS = 5;
 const RETRY_BASE_MS = 10;
 
-/** Codes and classes that mean «no database to talk to at the moment». */
-const UNREACHABLE = /^(08...|57P0[1-4]|53300|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)/;
+/**
+ * Codes and classes that mean «not at the moment»: no connection, a server that starts, stops, is full, out
+ * of memory or read-only after a failover, a lock that did not come in time.
+ */
+const UNREACHABLE =
+  /^(08...|57P0[1-4]|53[1-4]00|25006|25P03|55P03|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)/;
 /** 57014: the statement took longer than `statement_timeout`. */
 const STATEMENT_TIMED_OUT = "57014";
+
+/** Whoever holds a row longer than this makes the others try again later instead of waiting on. */
+const LOCK_TIMEOUT_MS = 3_000;
+/** Waiting transactions or lists of a process, and how long the last of them may have to wait. */
+const MOST_WAITING = 500;
+const WAIT_MS = 8_000;
 
 const STATEMENT_TIMEOUT_MS = 10_000;
 /** A server that has not even said so much later that it gave up is not there any more. */
@@ -36,6 +47,12 @@ export interface Database {
    * serialization failure repeats it, so `work` must have no effect outside the database.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * Reads long lists, a few at a time, so that they never take all connections.
+   *
+   * @throws ServiceUnavailable at once when too many wait
+   */
+  list<T>(work: () => Promise<T>): Promise<T>;
   /** Runs model operations with the same translation of errors as {@link query}. */
   guarded<T>(work: () => Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -97,9 +114,16 @@ export function openDatabase(url: string, options: PoolOptions): Database {
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       idle_in_transaction_session_timeout: options.idleInTransactionMs ?? IDLE_IN_TRANSACTION_MS,
       keepAlive: true,
+      ...(statementTimeoutMs ? { lock_timeout: LOCK_TIMEOUT_MS } : {}),
     },
     define: { underscored: true, timestamps: false, freezeTableName: true },
   });
+
+  // Two in five connections for each, at the most: whoever waits for a lock or reads a long list leaves the
+  // others to short statements, on which sign-in, health and everything else depend.
+  const share = Math.max(1, Math.floor(options.connections * 0.4));
+  const changes = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
+  const lists = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
 
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -120,17 +144,19 @@ export function openDatabase(url: string, options: PoolOptions): Database {
           ...(transaction ? { transaction } : {}),
         }),
       ),
-    async transaction(work) {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await guarded(() => sequelize.transaction(work));
-        } catch (error) {
-          if (attempt === TRANSACTION_ATTEMPTS || !LOST_AGAINST_ANOTHER.has(codeOf(error)))
-            throw error;
-          await pause(Math.random() * RETRY_BASE_MS * 2 ** attempt);
+    transaction: (work) =>
+      changes.run(async () => {
+        for (let attempt = 1; ; attempt++) {
+          try {
+            return await guarded(() => sequelize.transaction(work));
+          } catch (error) {
+            if (attempt === TRANSACTION_ATTEMPTS || !LOST_AGAINST_ANOTHER.has(codeOf(error)))
+              throw error;
+            await pause(Math.random() * RETRY_BASE_MS * 2 ** attempt);
+          }
         }
-      }
-    },
+      }),
+    list: (work) => lists.run(work),
     close: () => sequelize.close(),
   };
 }

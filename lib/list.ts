@@ -69,8 +69,12 @@ export interface ListRequest {
 export interface ListSource {
   /** Columns of a row, as SQL. */
   select: string;
-  /** Tables and joins, as SQL. */
-  from: string;
+  /** The table of the rows with its alias, as SQL: conditions and sort look at it alone. */
+  table: string;
+  /** Where to look for rows, where a part of the table will do: a subquery with the table's alias, as SQL. */
+  among?: string;
+  /** What a page's rows are joined with, as SQL; each row must stay exactly one. */
+  joins?: string;
   /** Conditions, all of which hold. */
   where: string[];
   /** Values of the `$name`s in the conditions; names of this module's own begin with `list_`. */
@@ -192,20 +196,27 @@ export async function fetchPage<Row extends object>(
   const conditions = (parts: string[]) => (parts.length ? `WHERE ${parts.join(" AND ")}` : "");
   const skipped = position ? position.before : (request.offset ?? 0);
 
-  const [rows, counted] = await Promise.all([
-    database.query<Row & { list_key: string; list_id: string }>(
-      `SELECT ${source.select}, ${AS_KEY[field.kind](field.sql)} AS list_key, ${source.id} AS list_id
-         FROM ${source.from} ${conditions(where)}
-        ORDER BY ${field.sql} ${order}, ${source.id} ${order}
-        LIMIT $list_limit OFFSET $list_offset`,
+  const among = source.among ?? source.table;
+
+  // One connection for both, one after the other: a list must not take two. The page is found before anything
+  // is joined, so that what an offset skips costs no join.
+  const { rows, counted } = await database.list(async () => ({
+    rows: await database.query<Row & { list_key: string; list_id: string }>(
+      `SELECT ${source.select}, ${AS_KEY[field.kind]("page.list_sort")} AS list_key, page.list_id
+         FROM (SELECT ${source.id} AS list_id, ${field.sql} AS list_sort
+                 FROM ${among} ${conditions(where)}
+                ORDER BY ${field.sql} ${order}, ${source.id} ${order}
+                LIMIT $list_limit OFFSET $list_offset) page
+         JOIN ${source.table} ON ${source.id} = page.list_id ${source.joins ?? ""}
+        ORDER BY page.list_sort ${order}, page.list_id ${order}`,
       { ...bind, list_limit: request.limit + 1, list_offset: position ? 0 : skipped },
     ),
-    database.query<{ total: number }>(
+    counted: await database.query<{ total: number }>(
       `SELECT count(*)::int AS total
-         FROM (SELECT 1 FROM ${source.from} ${conditions(source.where)} LIMIT ${TOTAL_CAP + 1}) counted`,
+         FROM (SELECT 1 FROM ${among} ${conditions(source.where)} LIMIT ${TOTAL_CAP + 1}) counted`,
       source.bind,
     ),
-  ]);
+  }));
 
   const page = rows.slice(0, request.limit);
   const last = page.at(-1);

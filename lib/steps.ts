@@ -11,6 +11,12 @@ export interface Step {
   down: readonly string[] | ((run: Run) => Promise<void>);
 }
 
+/** A statement for the way back of a migration: what was seeded goes with its table, and can come again. */
+export const forgetSeeder = (name: string): string =>
+  `DO $forget$ BEGIN
+     IF to_regclass('seeders') IS NOT NULL THEN DELETE FROM seeders WHERE name = '${name}'; END IF;
+   END $forget$`;
+
 export interface Steps {
   /** Runs all steps that have not run; gives their names. */
   up(): Promise<string[]>;

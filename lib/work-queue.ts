@@ -5,11 +5,10 @@ export interface WorkQueue {
   /**
    * Runs `work` as soon as there is room, in order of arrival.
    *
-   * @throws ServiceUnavailable at once when too many wait, with the seconds after which room is likely
+   * @throws ServiceUnavailable at once when too many wait or it would take too long, with the seconds after
+   *   which room is likely
    */
   run<T>(work: () => Promise<T>): Promise<T>;
-  /** How many run and wait now. */
-  readonly load: { running: number; waiting: number };
 }
 
 /** How fast the estimate of one piece's time follows new measurements. */
@@ -18,8 +17,13 @@ const SMOOTHING = 0.2;
 /**
  * @param limits.concurrency pieces that run at a time
  * @param limits.waiting pieces that may wait; one more is refused
+ * @param limits.waitMs how long the last that waits may have to, by the time that pieces take now
  */
-export function createWorkQueue(limits: { concurrency: number; waiting: number }): WorkQueue {
+export function createWorkQueue(limits: {
+  concurrency: number;
+  waiting: number;
+  waitMs?: number;
+}): WorkQueue {
   const waiting: (() => void)[] = [];
   let running = 0;
   let typicalMs = 50;
@@ -33,8 +37,9 @@ export function createWorkQueue(limits: { concurrency: number; waiting: number }
   return {
     async run(work) {
       if (running >= limits.concurrency) {
-        if (waiting.length >= limits.waiting) {
-          const backlogMs = (waiting.length * typicalMs) / limits.concurrency;
+        const backlogMs = (waiting.length * typicalMs) / limits.concurrency;
+        const tooLong = limits.waitMs !== undefined && backlogMs > limits.waitMs;
+        if (waiting.length >= limits.waiting || tooLong) {
           throw new ServiceUnavailable({ retryAfter: Math.max(1, Math.ceil(backlogMs / 1000)) });
         }
         await new Promise<void>((resolve) => waiting.push(resolve));
@@ -48,9 +53,6 @@ export function createWorkQueue(limits: { concurrency: number; waiting: number }
         typicalMs += SMOOTHING * (performance.now() - startedAt - typicalMs);
         release();
       }
-    },
-    get load() {
-      return { running, waiting: waiting.length };
     },
   };
 }

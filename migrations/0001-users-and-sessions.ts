@@ -3,6 +3,8 @@ import type { Step } from "../lib/steps";
 export const usersAndSessions: Step = {
   name: "0001-users-and-sessions",
   up: [
+    // A trusted extension, as unaccent: parts of names are looked for by their trigrams.
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
     // An erased person keeps a row without personal data: bookings, events and ended sessions hang on it.
     `CREATE TABLE users (
        id uuid PRIMARY KEY,
@@ -24,6 +26,7 @@ export const usersAndSessions: Step = {
     "CREATE UNIQUE INDEX users_username_unique ON users (lower(username))",
     "CREATE INDEX users_by_created_at ON users (created_at, id) WHERE deleted_at IS NULL",
     "CREATE INDEX users_by_name ON users (lower(name), id) WHERE deleted_at IS NULL",
+    "CREATE INDEX users_by_part_of_name ON users USING gin (name gin_trgm_ops, username gin_trgm_ops)",
     "CREATE INDEX users_by_role ON users (role, created_at, id) WHERE deleted_at IS NULL",
     `CREATE TABLE sessions (
        id uuid PRIMARY KEY,
@@ -37,7 +40,8 @@ export const usersAndSessions: Step = {
     "CREATE INDEX sessions_live_by_user ON sessions (user_id) WHERE ended_at IS NULL",
     "CREATE INDEX sessions_by_ended_at ON sessions (ended_at) WHERE ended_at IS NOT NULL",
     "CREATE INDEX sessions_by_expires_at ON sessions (expires_at)",
-    // Spent tokens stay until they expire, so that a second use is known for what it is.
+    // Spent tokens stay for 30 days after their use, at most as long as their session, so that a second use
+    // is known for what it is; after that they are unknown, and refused without ending the session.
     `CREATE TABLE refresh_tokens (
        token_hash bytea PRIMARY KEY CHECK (octet_length(token_hash) = 32),
        session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
@@ -45,6 +49,7 @@ export const usersAndSessions: Step = {
        used_at timestamptz(3)
      )`,
     "CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id)",
+    "CREATE INDEX refresh_tokens_by_used_at ON refresh_tokens (used_at) WHERE used_at IS NOT NULL",
   ],
   down: ["DROP TABLE refresh_tokens", "DROP TABLE sessions", "DROP TABLE users"],
 };

@@ -1,4 +1,4 @@
-import type { Step } from "../lib/steps";
+import { forgetSeeder, type Step } from "../lib/steps";
 
 export const availableEvents: Step = {
   name: "0002-available-events",
@@ -17,5 +17,5 @@ export const availableEvents: Step = {
     "CREATE INDEX available_events_by_category ON available_events (lower(category), lower(name), id)",
     "CREATE INDEX available_events_by_created_at ON available_events (created_at, id)",
   ],
-  down: ["DROP TABLE available_events"],
+  down: ["DROP TABLE available_events", forgetSeeder("0001-catalogue")],
 };

@@ -1,4 +1,4 @@
-import type { Step } from "../lib/steps";
+import { forgetSeeder, type Step } from "../lib/steps";
 
 export const events: Step = {
   name: "0003-events",
@@ -6,24 +6,25 @@ export const events: Step = {
     // A trusted extension: whoever may create objects in the database may create it. It stays on the way
     // down, because it may have been there before.
     "CREATE EXTENSION IF NOT EXISTS unaccent",
+    // SET search_path: a dump is restored, and an index rebuilt, with an empty one.
     // unaccent() is only STABLE, because its dictionary could be edited; a generated column needs IMMUTABLE.
     // The marks of ASCII become spaces first: to the parser Rock/Pop would be a file, Top-10 a negative number
     // and node.js a host, and nobody would find their parts.
     `CREATE FUNCTION search_text(words text) RETURNS text
-       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path FROM CURRENT
        AS $$ SELECT translate(unaccent('unaccent'::regdictionary, words),
                               '!"#$%&''()*+,-./:;<=>?@[\\]^_\`{|}~', repeat(' ', 32)) $$`,
     `CREATE FUNCTION search_words(words text) RETURNS tsvector
-       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path FROM CURRENT
        AS $$ SELECT to_tsvector('simple'::regconfig, search_text(words)) $$`,
     // array_to_string() is only STABLE, because some element types print by settings; text does not.
     `CREATE FUNCTION search_tags(tags text[]) RETURNS text
-       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path FROM CURRENT
        AS $$ SELECT array_to_string(tags, ' ') $$`,
     // What somebody typed as a query: every word must occur, the last one may be the beginning of a word. The
     // parser's own output is extended, so nothing that was typed can be an operator or a syntax error.
     `CREATE FUNCTION search_query(words text) RETURNS tsquery
-       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path FROM CURRENT
        AS $$ SELECT CASE WHEN plain = '' THEN ''::tsquery ELSE (plain || ':*')::tsquery END
                FROM (SELECT plainto_tsquery('simple'::regconfig, search_text(words))::text AS plain) parsed $$`,
     `CREATE TABLE events (
@@ -68,6 +69,8 @@ export const events: Step = {
     "CREATE INDEX events_by_title ON events (lower(title), id) WHERE deleted_at IS NULL",
     "CREATE INDEX events_by_price ON events (price, id) WHERE deleted_at IS NULL",
     "CREATE INDEX events_by_end ON events (end_date_time) WHERE deleted_at IS NULL",
+    // For what is running now; what is to come is found by its start.
+    "CREATE INDEX events_by_time ON events USING gist (tstzrange(start_date_time, end_date_time)) WHERE deleted_at IS NULL",
     "CREATE INDEX events_by_host ON events (host_id, start_date_time, id)",
     "CREATE INDEX events_by_available_event ON events (available_event_id, start_date_time, id)",
     "CREATE INDEX events_by_status ON events (status, start_date_time, id) WHERE deleted_at IS NULL",
@@ -77,6 +80,7 @@ export const events: Step = {
   ],
   down: [
     "DROP TABLE events",
+    forgetSeeder("0002-demo"),
     "DROP FUNCTION search_query(text)",
     "DROP FUNCTION search_tags(text[])",
     "DROP FUNCTION search_words(text)",

@@ -7,6 +7,8 @@ export const bookings: Step = {
        id uuid PRIMARY KEY,
        event_id uuid NOT NULL REFERENCES events,
        user_id uuid NOT NULL REFERENCES users,
+       -- The event's host, who never changes: a host's list would else walk everybody's bookings.
+       host_id uuid NOT NULL REFERENCES users,
        quantity integer NOT NULL CHECK (quantity >= 1),
        status text NOT NULL CHECK (status IN ('pending', 'confirmed', 'cancelled', 'expired')),
        amount bigint NOT NULL CHECK (amount >= 0),
@@ -22,8 +24,10 @@ export const bookings: Step = {
        WHERE status IN ('pending', 'confirmed')`,
     "CREATE INDEX bookings_by_user ON bookings (user_id, created_at, id)",
     "CREATE INDEX bookings_by_event ON bookings (event_id, created_at, id)",
+    "CREATE INDEX bookings_by_host ON bookings (host_id, created_at, id)",
+    "CREATE INDEX bookings_by_status ON bookings (status, created_at, id)",
+    "CREATE INDEX bookings_by_event_and_user ON bookings (event_id, user_id)",
     "CREATE INDEX bookings_by_created_at ON bookings (created_at, id)",
-    "CREATE INDEX bookings_by_updated_at ON bookings (updated_at, id)",
     "CREATE INDEX bookings_active_by_event ON bookings (event_id, id) WHERE status IN ('pending', 'confirmed')",
     `CREATE TABLE tickets (
        id uuid PRIMARY KEY,

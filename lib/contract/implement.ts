@@ -89,7 +89,7 @@ function typed<R extends Registry>(
     emit: ((name: string, payload: unknown) => {
       side
         .emit(name, payload)
-        .catch((error: unknown) => log.error(`Emitting ${name} failed`, error));
+        .catch((error: unknown) => log.error({ err: error }, `Emitting ${name} failed`));
     }) as Emit<R>,
   };
 }

@@ -15,6 +15,7 @@ const BY_CODE: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only",
   EACCES: "permission is denied",
   EPERM: "the operation is not permitted",
+  ENOENT: "a part of the path does not exist",
   ENOTDIR: "a part of the path is a file, not a folder",
   EEXIST: "a file is in its place",
   EMFILE: "too many files are open",

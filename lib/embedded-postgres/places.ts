@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Account, canWriteInto } from "./account";
 import { EmbeddedPostgresError, explained, USE_YOUR_OWN } from "./errors";
+import { makeFolder } from "./folders";
 
 /** Folders that are not finished yet are named like this, beside where they will be renamed to. */
 const UNFINISHED = ".new-";
@@ -32,7 +33,7 @@ export function unfinishedName(): string {
 export async function openDataDir(dataDir: string): Promise<string> {
   const wanted = resolve(dataDir);
   try {
-    await mkdir(wanted, { recursive: true });
+    makeFolder(wanted);
     const folder = await realpath(wanted);
     // pg_ctl hands the path to a shell between double quotes, without escaping it.
     if (/["`$\\\n]/.test(folder)) {

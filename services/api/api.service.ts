@@ -15,7 +15,7 @@ import { type Contracts, contracts } from "../contracts";
 import { apiRoute } from "./api-route";
 import { clientAddress } from "./client-address";
 import { endedSessions } from "./ended-sessions";
-import { entityTag } from "./entity-tag";
+import { entityTag, isVersioned } from "./entity-tag";
 import { callerOf, type GatewayRequest, type GatewayService, metaOf } from "./gateway-request";
 import { httpServer } from "./http-server";
 import { identify } from "./identity";
@@ -87,7 +87,10 @@ export default function apiService({ config }: Kernel): ServiceSchema {
     const nobodyRunsIt = error instanceof ApiGateway.Errors.ServiceUnavailableError;
     const fault = nobodyRunsIt ? new ServiceUnavailable({ retryAfter: 1 }) : error;
     const status = sendProblem(req, res, fault, requestId);
-    if (status >= 500) service().logger.error({ requestId, err: error }, `${req.method} failed`);
+    // That something is away is no news to whoever looks whether it is.
+    if (status === 503) service().logger.debug({ requestId }, `${req.method} ${req.url}: 503`);
+    else if (status >= 500)
+      service().logger.error({ requestId, err: error }, `${req.method} failed`);
   };
 
   const pages = systemPages({
@@ -141,9 +144,9 @@ export default function apiService({ config }: Kernel): ServiceSchema {
       /** The body's text, and the tag by which a client can tell whether it has it already. */
       encodeResponse(req: IncomingMessage, res: ServerResponse, data: unknown) {
         const body = JSON.stringify(data);
-        if (req.method === "GET" || req.method === "HEAD") {
-          res.setHeader("ETag", entityTag(data, body));
-        }
+        const isRead = req.method === "GET" || req.method === "HEAD";
+        // Whoever has changed something with a version can go on from there without reading it again.
+        if (isRead || isVersioned(data)) res.setHeader("ETag", entityTag(data, body));
         return body;
       },
     },

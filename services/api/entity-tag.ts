@@ -9,10 +9,15 @@ import { createHash } from "node:crypto";
  */
 export function entityTag(data: unknown, body: string | Buffer): string {
   const hash = createHash("sha1").update(body).digest("base64url");
-  const version =
-    typeof data === "object" && data !== null && "version" in data ? Number(data.version) : 0;
-  return `W/"${version}-${hash}"`;
+  return `W/"${isVersioned(data) ? data.version : 0}-${hash}"`;
 }
+
+/** Whether a thing counts its changes. */
+export const isVersioned = (data: unknown): data is { version: number } =>
+  typeof data === "object" &&
+  data !== null &&
+  "version" in data &&
+  typeof data.version === "number";
 
 const opaque = (tag: string) => tag.trim().replace(/^W\//, "");
 

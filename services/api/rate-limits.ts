@@ -94,5 +94,5 @@ export function namedAccount(body: unknown): string | undefined {
   if (typeof body !== "object" || body === null) return undefined;
   const { usernameOrEmail, email, username } = body as Record<string, unknown>;
   const name = [usernameOrEmail, email, username].find((value) => typeof value === "string");
-  return typeof name === "string" ? name.trim().toLowerCase().slice(0, 254) : undefined;
+  return typeof name === "string" ? name.normalize().trim().toLowerCase().slice(0, 254) : undefined;
 }

@@ -6,6 +6,9 @@ const MAX_PASSWORD_BYTES = 72;
 export const fitsBcrypt = (password: string): boolean =>
   Buffer.byteLength(password) <= MAX_PASSWORD_BYTES;
 
+/** The cost that a bcrypt hash was made with: the second field of `$2b$10$…`. */
+export const costOf = (hash: string): number => Number(hash.split("$")[2]);
+
 /**
  * The account that a login names, by whichever one of the three fields it uses.
  *

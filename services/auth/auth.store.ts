@@ -1,5 +1,6 @@
 import { fn, literal, Op, type WhereOptions } from "sequelize";
-import type { Database } from "../../lib/database";
+import type { Role } from "../../lib/contract/define";
+import type { Bind, Database } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { defineSessions } from "./auth.model";
 import type { SessionEndReason } from "./auth.validations";
@@ -9,10 +10,12 @@ const SESSION_DAYS = 30;
 /** A session's end may be committed this much later than the time it carries; and clocks of nodes differ. */
 const OVERLAP_SECONDS = 10;
 const PURGE_CHUNK = 1000;
+/** How long after its use a spent refresh token is known for what it is. */
+const SPENT_TOKEN_DAYS = 30;
 
 /** What became of a refresh token that somebody showed. */
 export type Rotation =
-  | { outcome: "rotated"; sessionId: string; userId: string }
+  | { outcome: "rotated" }
   | { outcome: "reused"; sessionId: string }
   | { outcome: "refused" };
 
@@ -35,10 +38,36 @@ export function authStore(database: Database) {
     return ended.map((session) => String(session.get("id")));
   };
 
+  /** Repeats a statement that removes a chunk of rows until there is less than a chunk. */
+  const inChunks = async (sql: string, bind: Bind, stopping: AbortSignal): Promise<void> => {
+    let removed: object[];
+    do {
+      removed = await database.query(sql, { ...bind, chunk: PURGE_CHUNK });
+    } while (removed.length === PURGE_CHUNK && !stopping.aborted);
+  };
+
   return {
-    /** Opens a session with its first refresh token. */
-    openSession(userId: string, tokenHash: Buffer): Promise<string> {
+    /**
+     * Opens a session with its first refresh token for whoever still has the password that was compared;
+     * gives the role to sign, or undefined where the password is another one by now or the user is gone.
+     *
+     * The user's row is read here, though it belongs to users, and shared until the session is committed:
+     * whoever changes password or role or erases the user either comes before, and then this sees it, or
+     * waits and then ends this session with the others.
+     */
+    openSession(
+      userId: string,
+      passwordHash: string,
+      tokenHash: Buffer,
+    ): Promise<{ sessionId: string; role: Role } | undefined> {
       return database.transaction(async (transaction) => {
+        const [user] = await database.query<{ role: Role }>(
+          `SELECT role FROM users
+            WHERE id = $userId AND password_hash = $passwordHash AND deleted_at IS NULL FOR SHARE`,
+          { userId, passwordHash },
+          transaction,
+        );
+        if (!user) return undefined;
         const id = newId();
         const createdAt = fn("now");
         await sessions.create(
@@ -46,8 +75,20 @@ export function authStore(database: Database) {
           { transaction },
         );
         await refreshTokens.create({ tokenHash, sessionId: id, createdAt }, { transaction });
-        return id;
+        return { sessionId: id, role: user.role };
       });
+    },
+
+    /** Whose unspent token this is, in a session that lives. */
+    async holderOf(tokenHash: Buffer): Promise<{ sessionId: string; userId: string } | undefined> {
+      const [holder] = await database.query<{ sessionId: string; userId: string }>(
+        `SELECT s.id AS "sessionId", s.user_id AS "userId"
+           FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
+          WHERE t.token_hash = $tokenHash AND t.used_at IS NULL
+            AND s.ended_at IS NULL AND s.expires_at > now()`,
+        { tokenHash },
+      );
+      return holder;
     },
 
     /**
@@ -57,8 +98,8 @@ export function authStore(database: Database) {
      */
     rotate(tokenHash: Buffer, nextHash: Buffer): Promise<Rotation> {
       return database.transaction(async (transaction) => {
-        const [session] = await database.query<{ id: string; user_id: string }>(
-          `SELECT s.id, s.user_id FROM sessions s
+        const [session] = await database.query<{ id: string }>(
+          `SELECT s.id FROM sessions s
             WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE token_hash = $tokenHash)
               AND s.ended_at IS NULL AND s.expires_at > now()
               FOR UPDATE`,
@@ -90,7 +131,7 @@ export function authStore(database: Database) {
           { id: session.id, days: SESSION_DAYS },
           transaction,
         );
-        return { outcome: "rotated", sessionId: session.id, userId: session.user_id };
+        return { outcome: "rotated" };
       });
     },
 
@@ -127,15 +168,25 @@ export function authStore(database: Database) {
       return { sessionIds: row.ids, until: row.until.toISOString() };
     },
 
-    /** Removes sessions whose time is long over, with their tokens, a chunk at a time; gives how many. */
-    async purge(): Promise<number> {
-      const rows = await database.query(
+    /**
+     * Removes sessions whose time is long over, with their tokens, and tokens that were spent long ago: a
+     * session that is refreshed for years would otherwise keep every one of them.
+     */
+    async purge(stopping: AbortSignal): Promise<void> {
+      await inChunks(
         `DELETE FROM sessions WHERE id IN (
            SELECT id FROM sessions WHERE expires_at < now() - interval '1 day'
             ORDER BY expires_at LIMIT $chunk FOR UPDATE SKIP LOCKED) RETURNING 1`,
-        { chunk: PURGE_CHUNK },
+        {},
+        stopping,
       );
-      return rows.length;
+      await inChunks(
+        `DELETE FROM refresh_tokens WHERE token_hash IN (
+           SELECT token_hash FROM refresh_tokens WHERE used_at < now() - $days * interval '1 day'
+            ORDER BY used_at LIMIT $chunk FOR UPDATE SKIP LOCKED) RETURNING 1`,
+        { days: SPENT_TOKEN_DAYS },
+        stopping,
+      );
     },
   };
 }

@@ -64,7 +64,7 @@ export function availableEventsStore(database: Database) {
         database,
         {
           select: COLUMNS,
-          from: "available_events c",
+          table: "available_events c",
           where: category === undefined ? [] : ["lower(c.category) = lower($category)"],
           bind: category === undefined ? {} : { category },
           id: "c.id",

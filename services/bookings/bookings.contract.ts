@@ -70,7 +70,8 @@ export const NotEnoughTickets = defineError<EventFacts & { available: number }>(
   "NOT_ENOUGH_TICKETS",
   409,
   "Not enough tickets",
-  ({ available }) => `Only ${available} of the seats asked for are left.`,
+  ({ available }) =>
+    available === 1 ? "Only 1 seat is left." : `Only ${available} seats are left.`,
 );
 export const BookingNotActive = defineError<Facts & { status: string }>(
   "BOOKING_NOT_ACTIVE",

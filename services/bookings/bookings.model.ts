@@ -9,6 +9,7 @@ export function defineBookings(sequelize: Sequelize) {
     id: { type: DataTypes.UUID, primaryKey: true },
     eventId: { type: DataTypes.UUID, allowNull: false },
     userId: { type: DataTypes.UUID, allowNull: false },
+    hostId: { type: DataTypes.UUID, allowNull: false },
     quantity: { type: DataTypes.INTEGER, allowNull: false },
     status: { type: DataTypes.TEXT, allowNull: false },
     amount: { type: DataTypes.BIGINT, allowNull: false },

@@ -22,6 +22,7 @@ export type Booking = ValueOf<typeof bookingOfEventShape>;
 /** What the decision to book looks at, as it is under the event row's lock. */
 export interface BookableEvent {
   id: string;
+  hostId: string;
   status: string;
   endDateTime: Date;
   saleStartsAt: Date | null;

@@ -33,7 +33,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
     actions: {
       async $create({ params, emit }) {
         rules.checkQuantity(params.quantity, config.maxTicketsPerBooking);
-        const booking = await store.create(params, clock.now());
+        const booking = await store.create(params, clock);
         emit("bookings.confirmed", occurrence(booking));
         return rules.withoutAttendee(booking);
       },

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Clock } from "../../lib/clock";
 import type { Database, Transaction } from "../../lib/database";
 import { Unauthenticated } from "../../lib/errors";
 import { newId } from "../../lib/ids";
@@ -46,7 +47,7 @@ const COLUMNS = `b.id, b.event_id AS "eventId", b.user_id AS "userId", b.quantit
   e.host_id AS "hostId", h.name AS "hostName", p.name AS "attendeeName", p.email AS "attendeeEmail"`;
 
 // Event, host and attendee are neighbours' tables, joined for reading: a list asks for a hundred at once.
-const TABLES = `bookings b JOIN events e ON e.id = b.event_id JOIN users h ON h.id = e.host_id
+const JOINS = `JOIN events e ON e.id = b.event_id JOIN users h ON h.id = e.host_id
   JOIN users p ON p.id = b.user_id
   CROSS JOIN LATERAL (
     SELECT coalesce(json_agg(json_build_object('id', id, 'code', code, 'status', status) ORDER BY id), '[]') AS tickets
@@ -93,7 +94,7 @@ export function bookingsStore(database: Database) {
 
   const read = async (id: string, now: Date, transaction?: Transaction): Promise<Booking> => {
     const [row] = await database.query<BookingRow>(
-      `SELECT ${COLUMNS} FROM ${TABLES} WHERE b.id = $id`,
+      `SELECT ${COLUMNS} FROM bookings b ${JOINS} WHERE b.id = $id`,
       { id, now },
       transaction,
     );
@@ -133,7 +134,7 @@ export function bookingsStore(database: Database) {
     // FOR UPDATE: two who want the last seat queue here, and the second one reads the counter that the
     // first one left.
     const [event] = await database.query<BookableEvent>(
-      `SELECT id, status, end_date_time AS "endDateTime", sale_starts_at AS "saleStartsAt",
+      `SELECT id, host_id AS "hostId", status, end_date_time AS "endDateTime", sale_starts_at AS "saleStartsAt",
               sale_ends_at AS "saleEndsAt", price, capacity, number_of_attendees AS "numberOfAttendees"
          FROM events WHERE id = $id AND deleted_at IS NULL FOR UPDATE`,
       { id },
@@ -151,10 +152,12 @@ export function bookingsStore(database: Database) {
      */
     async create(
       { eventId, userId, quantity }: { eventId: string; userId: string; quantity: number },
-      now: Date,
+      clock: Clock,
     ): Promise<Booking> {
       return database.transaction(async (transaction) => {
         const event = await lockEvent(eventId, transaction);
+        // Only now: whoever waited for the lock decides by the time at which it came.
+        const now = clock.now();
         // A statement of its own after the lock: its snapshot sees what the one before us committed. FOR
         // SHARE: whoever erases this user waits for us and finds the booking, or we find them erased.
         const [user] = await database.query<{ bookedAlready: boolean }>(
@@ -178,6 +181,7 @@ export function bookingsStore(database: Database) {
             id,
             eventId,
             userId,
+            hostId: event.hostId,
             quantity,
             status: "confirmed",
             amount: 0,
@@ -234,7 +238,7 @@ export function bookingsStore(database: Database) {
           transaction,
         );
         const rows = await database.query<BookingRow>(
-          `SELECT ${COLUMNS} FROM ${TABLES}
+          `SELECT ${COLUMNS} FROM bookings b ${JOINS}
             WHERE b.event_id = $eventId AND b.status IN ('pending', 'confirmed')
             ORDER BY b.id LIMIT ${CANCEL_CHUNK}`,
           { eventId, now },
@@ -278,7 +282,7 @@ export function bookingsStore(database: Database) {
       const scope = { userId, hostId, eventId, status };
       const columns = {
         userId: "b.user_id",
-        hostId: "e.host_id",
+        hostId: "b.host_id",
         eventId: "b.event_id",
         status: "b.status",
       };
@@ -288,7 +292,8 @@ export function bookingsStore(database: Database) {
         database,
         {
           select: COLUMNS,
-          from: TABLES,
+          table: "bookings b",
+          joins: JOINS,
           // The keys are those of `columns`: both lists are made above from the same four names.
           where: given.map(([name]) => `${columns[name as keyof typeof columns]} = $${name}`),
           bind: { ...Object.fromEntries(given), now },
@@ -296,7 +301,6 @@ export function bookingsStore(database: Database) {
           sorts: {
             createdAt: created,
             date: created,
-            updatedAt: { sql: "b.updated_at", kind: "instant" },
           },
           defaultSort: "createdAt",
           defaultOrder: "desc",

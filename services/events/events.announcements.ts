@@ -35,8 +35,7 @@ export const announcements = (emit: Emit<Contracts>, now: Date) => ({
   cancelled(event: Event, reason: string | null): void {
     emit("events.cancelled", { ...occurrence(event, now), id: cancellationId(event.id), reason });
   },
-  /** @param before the event as it was before its removal began */
-  deleted(event: Event, before: Event): void {
-    if (before.status !== "draft") emit("events.deleted", occurrence(event, now));
+  deleted(event: Event): void {
+    emit("events.deleted", occurrence(event, now));
   },
 });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Caller } from "../../lib/contract/define";
 import type { ObjectOf, ValueOf } from "../../lib/contract/rules";
 import { type FieldError, Forbidden, PreconditionFailed, ValidationFailed } from "../../lib/errors";
@@ -22,7 +23,7 @@ type Schedule = Pick<
 type Guard = (event: Event, now: Date) => boolean;
 const notOver: Guard = (event, now) => new Date(event.endDateTime) > now;
 /** A cancellation that broke off before all bookings were cancelled can be taken up again. */
-const unfinished: Guard = (event) => event.numberOfAttendees > 0;
+const unfinished: Guard = (event) => isUnfinished(event);
 const always: Guard = () => true;
 
 export type Transition = "published" | "postponed" | "cancelled";
@@ -51,6 +52,10 @@ export function checkTransition(event: Event, to: Transition, now: Date): void {
   );
   if (!step?.guard(event, now)) throw new InvalidTransition({ from: event.status, to });
 }
+
+/** Whether a cancellation has begun and not come to its end: its bookings are not all cancelled. */
+export const isUnfinished = (event: Event): boolean =>
+  event.status === "cancelled" && event.numberOfAttendees > 0;
 
 /** The status that an event has at a moment: a published one is completed once it is over. */
 export function statusAt(stored: EventStatus, endDateTime: Date, now: Date): EventStatus {
@@ -81,6 +86,10 @@ export function checkSchedule(after: Schedule, now: Date, before?: Schedule): vo
   if (errors.length) throw new ValidationFailed({ errors });
 }
 
+/** Whether a change would leave the event as it is: nobody is told of it, and no version counts it. */
+export const changesNothing = (event: Event, changes: EventChanges): boolean =>
+  isDeepStrictEqual({ ...event, ...changes }, event);
+
 /** @throws ValidationFailed for a change that contradicts itself, whatever the event is */
 export function checkChanges(changes: EventChanges): void {
   const { startDateTime, endDateTime } = changes;
@@ -91,8 +100,8 @@ export function checkChanges(changes: EventChanges): void {
   }
 }
 
-/** An entity tag of an event begins with its version: `"3-…"`, weak or strong. */
-const TAG_VERSION = /^(?:W\/)?"(\d{1,9})-[^"]*"$/;
+/** An entity tag of an event begins with its version: `"3-…"`, weak or strong; the version alone will do. */
+const TAG_VERSION = /^(?:W\/)?"([1-9]\d{0,8})(?:-[^"]*)?"$/;
 
 /**
  * Compares the version of an `If-Match` header alone, so that bookings never lock a host out.

@@ -17,8 +17,8 @@ import { checkCatalogue, checkManaged, viewerOf, visibleEvent } from "./events.l
 import * as rules from "./events.rules";
 import { eventsStore } from "./events.store";
 
-/** The newer a retry of a removal, the fewer events are left; more rounds than this mean something is stuck. */
-const MOST_ROUNDS = 10_000;
+/** Each round removes a chunk of a host's events; more rounds than this mean that one will not go. */
+const MOST_ROUNDS = 1_000;
 
 export default function eventsService({ clock, database }: Kernel): ServiceSchema {
   const store = eventsStore(database);
@@ -29,15 +29,23 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
     { call, emit }: { call: Call<Contracts>; emit: Emit<Contracts> },
   ) => {
     const now = clock.now();
-    // Three steps, each of which may be repeated: nobody books any more; nobody has a booking; it is gone.
-    const { before, after } = await store.change(id, now, (event) => {
+    // A draft has no bookings and nobody has heard of it.
+    const isDraft = (event: rules.Event) => {
+      if (event.status !== "draft") return false;
       rules.checkVersion(ifMatch, event.version);
+      return true;
+    };
+    if (await store.removeIf(id, now, isDraft)) return;
+    // Three steps, each of which may be repeated: nobody books any more; nobody has a booking; it is gone.
+    const { after } = await store.change(id, now, (event) => {
+      // Whoever takes up a removal that broke off has seen the event as it was before.
+      if (!rules.isUnfinished(event)) rules.checkVersion(ifMatch, event.version);
       return event.status === "cancelled" ? null : { status: "cancelled" };
     });
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
     // Of those who remove it at once one does it, and one tells of it.
     if (!(await store.remove(id, now))) throw new EventNotFound({});
-    announcements(emit, now).deleted(after, before);
+    announcements(emit, now).deleted(after);
   };
 
   /** Removes an event unless somebody else has done so meanwhile. */
@@ -67,16 +75,16 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
 
       async $update({ params: { id, ifMatch, ...changes }, emit }) {
         const now = clock.now();
-        const { after } = await store.change(id, now, (event) => {
+        const { before, after } = await store.change(id, now, (event) => {
           rules.checkSchedule({ ...event, ...changes }, now, event);
           rules.checkVersion(ifMatch, event.version);
           rules.checkChangeable(event);
           if (changes.capacity !== undefined) {
             rules.checkCapacity(changes.capacity, event.numberOfAttendees);
           }
-          return changes;
+          return rules.changesNothing(event, changes) ? null : changes;
         });
-        announcements(emit, now).updated(after);
+        if (after.version !== before.version) announcements(emit, now).updated(after);
         return after;
       },
 

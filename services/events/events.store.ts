@@ -43,8 +43,7 @@ const COLUMNS = `e.id, e.title, e.description, e.location, e.latitude, e.longitu
   e.attachment_url AS "attachmentUrl", e.version, e.created_at AS "createdAt", e.updated_at AS "updatedAt"`;
 
 // The host's name is read from the neighbour's table: a list asks for a hundred of them at once.
-const TABLES = `events e JOIN users h ON h.id = e.host_id
-  LEFT JOIN available_events a ON a.id = e.available_event_id`;
+const JOINS = "JOIN users h ON h.id = e.host_id";
 
 const toEvent = (row: EventRow, now: Date): Event => ({
   id: row.id,
@@ -119,7 +118,7 @@ export function eventsStore(database: Database) {
     // FOR UPDATE OF e: the event's row is the first lock of every transaction that changes an event or its
     // seats; all who change it queue here, and what is read is what will be changed.
     const [row] = await database.query<EventRow>(
-      `SELECT ${COLUMNS} FROM ${TABLES} WHERE e.id = $id AND e.deleted_at IS NULL
+      `SELECT ${COLUMNS} FROM events e ${JOINS} WHERE e.id = $id AND e.deleted_at IS NULL
        ${transaction ? "FOR UPDATE OF e" : ""}`,
       { id },
       transaction,
@@ -184,6 +183,20 @@ export function eventsStore(database: Database) {
     },
 
     /**
+     * Takes an event away that nobody can have booked, in one step; `decide` sees it under its row's lock.
+     *
+     * @returns whether it was decided and done
+     * @throws EventNotFound
+     */
+    removeIf(id: string, now: Date, decide: (event: Event) => boolean): Promise<boolean> {
+      return database.transaction(async (transaction) => {
+        const wanted = decide(await read(id, now, transaction));
+        if (wanted) await events.destroy({ where: { id }, transaction });
+        return wanted;
+      });
+    },
+
+    /**
      * Takes an event away: the row goes where no booking hangs on it, else it stays for their owners. False
      * when it was gone already.
      */
@@ -211,12 +224,14 @@ export function eventsStore(database: Database) {
     },
 
     async list(request: ListRequest & EventFilters, now: Date) {
-      const { where, bind } = conditionsOf(request, now);
+      const { where, bind, among } = conditionsOf(request, now);
       const { rows, pagination } = await fetchPage<EventRow>(
         database,
         {
           select: COLUMNS,
-          from: TABLES,
+          table: "events e",
+          among,
+          joins: JOINS,
           where,
           bind,
           id: "e.id",
@@ -238,12 +253,14 @@ export function eventsStore(database: Database) {
         const { sort: _relevance, ...byDate } = request;
         return this.list(byDate, now);
       }
-      const { where, bind } = conditionsOf(request, now);
+      const { where, bind, among } = conditionsOf(request, now);
       const { rows, pagination } = await fetchPage<EventRow>(
         database,
         {
           select: COLUMNS,
-          from: TABLES,
+          table: "events e",
+          among,
+          joins: JOINS,
           where,
           bind,
           id: "e.id",

@@ -77,7 +77,7 @@ export function notificationsStore(database: Database) {
         database,
         {
           select: COLUMNS,
-          from: "notifications n",
+          table: "notifications n",
           where,
           bind: { userId, ...(type === undefined ? {} : { type }) },
           id: "n.id",

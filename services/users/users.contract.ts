@@ -102,6 +102,7 @@ export const users = defineContract({
       timeoutMs: LONG_WORK_MS,
       params: { id: id() },
       result: null,
+      // Of somebody who is erased already, too, but only when nothing of theirs is left.
       errors: [UserNotFound],
     },
     $find: {
@@ -128,7 +129,12 @@ export const users = defineContract({
     },
     $setPasswordHash: {
       summary: "Set the hash of a user's password, if it is still the one the caller knows",
-      params: { id: id(), from: passwordHash, to: passwordHash },
+      params: {
+        id: id(),
+        from: passwordHash,
+        to: passwordHash,
+        endSessionsExcept: described(optional(id()), "Given where the password is another one."),
+      },
       result: object({ changed: boolean() }),
     },
     $ensureAdmin: {

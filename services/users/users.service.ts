@@ -8,8 +8,8 @@ import type { ServiceSchema } from "moleculer";
 import { isError } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { implement } from "../contracts";
-import { EmailTaken, users } from "./users.contract";
-import { checkChanges, checkMayChange, namedUser, viewFor } from "./users.rules";
+import { EmailTaken, UserNotFound, users } from "./users.contract";
+import { checkChanges, checkMayChange, isOwnOrAdmin, namedUser, viewFor } from "./users.rules";
 import { usersStore } from "./users.store";
 
 export default function usersService({ clock, database }: Kernel): ServiceSchema {
@@ -20,14 +20,14 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
       $create: ({ params }) => store.create(params, clock.now()),
 
       async $update({ params: { id, ...changes }, call }) {
-        const { user, roleChanged } = await store.update(id, changes, clock.now());
         // Access tokens carry the role; with the old one nobody shall go on.
-        if (roleChanged) await call("auth.$endSessions", { userId: id, reason: "role_changed" });
-        return user;
+        return store.update(id, changes, clock.now(), async () => {
+          await call("auth.$endSessions", { userId: id, reason: "role_changed" });
+        });
       },
 
       async $delete({ params: { id }, call }) {
-        await store.find(id);
+        const wasErased = await store.isErased(id);
         // Tokens first, so that little that is new comes while the old is cleared away.
         const clearAway = async () => {
           await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
@@ -37,6 +37,8 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
         };
         // The row after that, so that a run that broke off can be repeated.
         await clearAway();
+        // Whoever repeats a run that broke off after that must come as far as here.
+        if (wasErased) throw new UserNotFound({});
         await store.erase(id, clock.now());
         // What came in meanwhile; from here on nothing can, because all look for a live user under its lock.
         await clearAway();
@@ -53,8 +55,14 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
         return { passwordHash: await store.findPasswordHash(params.id) };
       },
 
-      async $setPasswordHash({ params: { id, from, to } }) {
-        return { changed: await store.setPasswordHash(id, from, to, clock.now()) };
+      async $setPasswordHash({ params: { id, from, to, endSessionsExcept }, call }) {
+        const endOthers = async () => {
+          if (endSessionsExcept === undefined) return;
+          const reason = "password_changed";
+          const exceptSessionId = endSessionsExcept;
+          await call("auth.$endSessions", { userId: id, reason, exceptSessionId });
+        };
+        return { changed: await store.setPasswordHash(id, from, to, clock.now(), endOthers) };
       },
 
       async $ensureAdmin({ params }) {
@@ -92,9 +100,11 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
       },
 
       async delete({ params, call }, caller) {
-        const user = await call("users.$find", { id: namedUser(params.id, caller) });
-        checkMayChange(user.id, caller);
-        await call("users.$delete", { id: user.id });
+        const id = namedUser(params.id, caller);
+        // An administrator gets as far as to one who is erased, whose clearing away may have broken off.
+        if (!isOwnOrAdmin(id, caller)) await call("users.$find", { id });
+        checkMayChange(id, caller);
+        await call("users.$delete", { id });
       },
     },
   });

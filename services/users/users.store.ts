@@ -77,9 +77,16 @@ export function usersStore(database: Database) {
     /**
      * Changes fields; a new address is unverified again.
      *
+     * @param endSessions called for a new role, while the row is locked: nobody can sign in with the old one
+     *   meanwhile, and where it fails the role stays, so that a repeat does everything. It may run twice.
      * @throws UserNotFound, EmailTaken, UsernameTaken
      */
-    async update(id: string, changes: Partial<NewUser> & { phone?: string | null }, now: Date) {
+    async update(
+      id: string,
+      changes: Partial<NewUser> & { phone?: string | null },
+      now: Date,
+      endSessions: () => Promise<void>,
+    ): Promise<User> {
       const fields = Object.keys(changes) as (keyof typeof changes)[];
       try {
         return await database.transaction(async (transaction) => {
@@ -98,7 +105,8 @@ export function usersStore(database: Database) {
             { ...changes, ...(moved ? { emailVerified: false } : {}), updatedAt: now },
             { transaction, fields: [...fields, "emailVerified", "updatedAt"] },
           );
-          return { user: ofModel(user), roleChanged: user.get("role") !== before.role };
+          if (user.get("role") !== before.role) await endSessions();
+          return ofModel(user);
         });
       } catch (error) {
         throw takenError(error);
@@ -130,7 +138,7 @@ export function usersStore(database: Database) {
         database,
         {
           select: COLUMNS,
-          from: "users u",
+          table: "users u",
           where,
           bind: {
             ...(role !== undefined ? { role } : {}),
@@ -173,14 +181,43 @@ export function usersStore(database: Database) {
       return row.passwordHash;
     },
 
-    /** Sets a new hash in place of the one the caller compared with; false when that one is gone. */
-    async setPasswordHash(id: string, from: string, to: string, now: Date): Promise<boolean> {
-      const rows = await database.query(
-        `UPDATE users SET password_hash = $to, updated_at = $now
-          WHERE id = $id AND password_hash = $from AND deleted_at IS NULL RETURNING 1`,
-        { id, from, to, now },
+    /**
+     * Sets a new hash in place of the one the caller compared with; false when that one is gone.
+     *
+     * @param endSessions as for {@link update}
+     */
+    setPasswordHash(
+      id: string,
+      from: string,
+      to: string,
+      now: Date,
+      endSessions: () => Promise<void>,
+    ): Promise<boolean> {
+      return database.transaction(async (transaction) => {
+        const rows = await database.query(
+          `UPDATE users SET password_hash = $to, updated_at = $now
+            WHERE id = $id AND password_hash = $from AND deleted_at IS NULL RETURNING 1`,
+          { id, from, to, now },
+          transaction,
+        );
+        if (rows.length === 0) return false;
+        await endSessions();
+        return true;
+      });
+    },
+
+    /**
+     * Whether only the row without personal data is left of somebody.
+     *
+     * @throws UserNotFound where there is no row at all
+     */
+    async isErased(id: string): Promise<boolean> {
+      const [row] = await database.query<{ erased: boolean }>(
+        "SELECT deleted_at IS NOT NULL AS erased FROM users WHERE id = $id",
+        { id },
       );
-      return rows.length > 0;
+      if (!row) throw new UserNotFound({});
+      return row.erased;
     },
 
     /** The role of whoever has this address, or undefined. */

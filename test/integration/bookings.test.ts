@@ -532,8 +532,6 @@ describe("Lists of bookings", () => {
     ["createdAt", "asc"],
     ["createdAt", "desc"],
     ["date", "desc"],
-    ["updatedAt", "asc"],
-    ["updatedAt", "desc"],
   ])("by %s %s: no duplicate and no gap while bookings come in", async (sort, order) => {
     const event = await host.createsEvent({ capacity: 100 });
     const people = await crowd(system, api, 24);
@@ -554,19 +552,5 @@ describe("Lists of bookings", () => {
     } while (cursor);
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen).toEqual(expect.arrayContaining(before.map(({ id }) => id)));
-  });
-
-  test("by updatedAt a cancelled one comes to the front", async () => {
-    const event = await host.createsEvent();
-    const first = await anna.books(event);
-    const second = await bert.books(event);
-    clock.moveTo(clock.inMinutes(1));
-    await anna.cancels(first);
-    const found = await host.does(
-      200,
-      "GET",
-      `/events/${event.id}/bookings?sort=updatedAt&order=desc`,
-    );
-    expect(idsOf(found)).toEqual([first.id, second.id]);
   });
 });

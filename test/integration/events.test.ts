@@ -593,7 +593,7 @@ describe("Versions and entity tags", () => {
   const tagOf = async (event: { id: string }): Promise<string> =>
     (await api.get(`/events/${event.id}`)).headers.get("etag") ?? "";
   const change = (event: { id: string }, ifMatch: string, method = "PATCH") =>
-    hanna.tries(method, `/events/${event.id}`, { title: "Changed" }, { "if-match": ifMatch });
+    hanna.tries(method, `/events/${event.id}`, { title: newId() }, { "if-match": ifMatch });
 
   test("who has the event already is told so; a booking and a change make it another", async () => {
     const event = await hanna.createsEvent();
@@ -673,6 +673,25 @@ describe("Versions and entity tags", () => {
   ])("garbage matches nothing: %s", async (ifMatch) => {
     const event = await hanna.createsEvent();
     expectRefusal(await change(event, ifMatch), 412, "PRECONDITION_FAILED");
+  });
+
+  test("the answer to a change has the tag for the next one, and the version alone will do", async () => {
+    const event = await hanna.createsEvent();
+    const changed = await change(event, '"1"');
+    expect(changed.status).toBe(200);
+    const again = await change(event, changed.headers.get("etag") ?? "");
+    expect(again.body.version).toBe(3);
+  });
+
+  test("a change that changes nothing counts for nothing and tells nobody", async () => {
+    const event = await hanna.createsEvent({ capacity: 3, coordinates: { lat: 1, lng: 2 } });
+    const anna = await api.attendee("Anna");
+    await anna.books(event);
+    const same = { title: event.title, coordinates: event.coordinates, tags: event.tags };
+    const answer = await hanna.does(200, "PUT", `/events/${event.id}`, same);
+    expect(answer.version).toBe(1);
+    await hanna.does(200, "PUT", `/events/${event.id}`, { title: "Another" });
+    expect(await anna.isTold("event.updated")).toHaveLength(1);
   });
 
   test("a stale tag protects from removal, too", async () => {

@@ -313,8 +313,8 @@ describe("Seeders", () => {
   async function books(database: TestDatabase, userId: string, eventId: string, quantity: number) {
     const id = newId();
     await database.query(
-      `INSERT INTO bookings (id, event_id, user_id, quantity, status, amount, created_at, updated_at)
-       VALUES ($1, $2, $3, $4, 'confirmed', 0, now(), now())`,
+      `INSERT INTO bookings (id, event_id, user_id, host_id, quantity, status, amount, created_at, updated_at)
+       SELECT $1, id, $3, host_id, $4, 'confirmed', 0, now(), now() FROM events WHERE id = $2`,
       [id, eventId, userId, quantity],
     );
     for (let seat = 0; seat < quantity; seat++) {

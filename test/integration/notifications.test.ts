@@ -356,9 +356,9 @@ describe("An event with 1,200 attendees", () => {
     const people = await crowd(system, api, 1200);
     await system.database.query(
       `WITH made AS (
-         INSERT INTO bookings (id, event_id, user_id, quantity, status, amount, created_at, updated_at)
-         SELECT gen_random_uuid(), $1, user_id, 1, 'confirmed', 0, now(), now()
-           FROM unnest($2::uuid[]) AS made (user_id) RETURNING 1)
+         INSERT INTO bookings (id, event_id, user_id, host_id, quantity, status, amount, created_at, updated_at)
+         SELECT gen_random_uuid(), e.id, user_id, e.host_id, 1, 'confirmed', 0, now(), now()
+           FROM events e, unnest($2::uuid[]) AS made (user_id) WHERE e.id = $1 RETURNING 1)
        UPDATE events SET number_of_attendees = (SELECT count(*) FROM made) WHERE id = $1`,
       [event.id, people.map(({ who }) => who.id)],
     );

@@ -135,7 +135,10 @@ describe("A deletion that does not go smoothly", () => {
   let system: TestSystem;
   let api: Api;
   beforeAll(async () => {
-    system = await startTestSystem({ wrapDatabase: database.wrap });
+    system = await startTestSystem({
+      wrapDatabase: database.wrap,
+      environment: WITH_ADMINISTRATOR,
+    });
     api = await Api.at(system.origin);
   });
   afterEach(() => database.works());
@@ -155,6 +158,39 @@ describe("A deletion that does not go smoothly", () => {
     expectProblem(await hanna.tries("DELETE", "/users/me"), 500, "INTERNAL");
     database.works();
     await (await signsInAgain(hanna)).does(204, "DELETE", "/users/me");
+    expectProblem(await api.get(`/events/${event.id}`), 404, "EVENT_NOT_FOUND");
+  });
+
+  test("can be repeated by an administrator when it broke off after the erasing", async () => {
+    const admin = await administrator(api);
+    const hanna = await api.host("Hanna");
+    const held = database.holds(ERASING);
+    const deleted = hanna.tries("DELETE", "/users/me");
+    await held.isReached;
+    // What comes in meanwhile, and then the second clearing away does not come about.
+    const event = await (await signsInAgain(hanna)).createsEvent();
+    const [node] = system.systems;
+    if (!node) throw new Error("The system has no node");
+    const call = node.broker.call.bind(node.broker) as (...args: unknown[]) => Promise<unknown>;
+    const broken = jest
+      .spyOn(node.broker, "call")
+      .mockImplementation((...args: unknown[]) =>
+        args[0] === "events.$deleteOfHost"
+          ? Promise.reject(new Error("The plug was pulled"))
+          : call(...args),
+      );
+    held.letGo();
+    expectProblem(await deleted, 500, "INTERNAL");
+    expectProblem(await admin.tries("DELETE", `/users/${hanna.who.id}`), 500, "INTERNAL");
+    broken.mockRestore();
+    expect((await api.get(`/events/${event.id}`)).status).toBe(200);
+
+    const ben = await api.attendee("Ben");
+    expectProblem(await ben.tries("DELETE", `/users/${hanna.who.id}`), 404, "USER_NOT_FOUND");
+    expect((await api.get(`/events/${event.id}`)).status).toBe(200);
+    // Nobody any more, but only when nothing is left.
+    const again = await admin.tries("DELETE", `/users/${hanna.who.id}`);
+    expectProblem(again, 404, "USER_NOT_FOUND");
     expectProblem(await api.get(`/events/${event.id}`), 404, "EVENT_NOT_FOUND");
   });
 

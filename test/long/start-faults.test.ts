@@ -74,6 +74,16 @@ describe("npm start refuses in a sentence", () => {
     expect(said).toContain(`Cannot use the data folder ${file}: a file is in its place`);
   });
 
+  test.each(["/proc/nothing", "/proc/nothing/further"])(
+    "a data folder in a place where none can be made: %s",
+    async (dataDir) => {
+      expect(await refusalOf({}, dataDir)).toContain(`DATA_DIR ${dataDir} cannot hold`);
+      const secret = "a secret for tests alone, 32 bytes";
+      const said = await refusalOf({ JWT_SECRET: secret }, dataDir);
+      expect(said).toContain(`Cannot use the data folder ${dataDir}: a part of the path`);
+    },
+  );
+
   test("a secret that is damaged", async () => {
     const dataDir = newDataDir();
     writeFileSync(join(dataDir, "jwt-secret"), "half of i");

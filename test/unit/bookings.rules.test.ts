@@ -51,6 +51,7 @@ interface Situation {
 const bookable = (): Situation => ({
   event: {
     id: newId(),
+    hostId: newId(),
     status: "published",
     endDateTime: at(3),
     saleStartsAt: at(-1),

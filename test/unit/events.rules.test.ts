@@ -238,6 +238,7 @@ describe("If-Match", () => {
     refusal(() => checkVersion(ifMatch, version)) === undefined;
 
   test.each([
+    '"3"',
     undefined,
     "*",
     " * ",
@@ -260,7 +261,7 @@ describe("If-Match", () => {
     '"33-abc"',
     '"-3-abc"',
     '"3.0-abc"',
-    '"3"',
+    '"03-a"',
     "3",
     "3-abc",
     '"3-abc',

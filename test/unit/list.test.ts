@@ -19,7 +19,7 @@ afterAll(async () => {
 /** The catalogue, which every test database has, by one sort of each kind. */
 const CATALOGUE: ListSource = {
   select: "c.id, c.name",
-  from: "available_events c",
+  table: "available_events c",
   where: [],
   bind: {},
   id: "c.id",

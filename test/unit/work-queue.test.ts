@@ -26,16 +26,13 @@ test("runs a few at a time, the others in order of arrival", async () => {
   const results = pieces.map(({ work }) => queue.run(work));
   await settle();
   expect(started).toEqual(["a", "b"]);
-  expect(queue.load).toEqual({ running: 2, waiting: 3 });
 
   pieces[1]?.succeeds();
   await settle();
   expect(started).toEqual(["a", "b", "c"]);
-  expect(queue.load).toEqual({ running: 2, waiting: 2 });
 
   for (const { succeeds } of pieces) succeeds();
   expect(await Promise.all(results)).toEqual(["a", "b", "c", "d", "e"]);
-  expect(queue.load).toEqual({ running: 0, waiting: 0 });
 });
 
 test("gives a free place to who waits, not to who comes in the moment between", async () => {
@@ -50,7 +47,7 @@ test("gives a free place to who waits, not to who comes in the moment between", 
   for (let step = 0; step < 10; step++) {
     await Promise.resolve();
     latecomers.push(queue.run(late.work));
-    expect(queue.load.running).toBe(1);
+    expect(started).not.toContain("late");
   }
   expect(started).toEqual(["a", "b"]);
   b.succeeds();
@@ -74,7 +71,6 @@ test("never runs more than it may, whatever comes when", async () => {
   };
   await Promise.all(Array.from({ length: 10 }, worker));
   expect(most).toBe(3);
-  expect(queue.load).toEqual({ running: 0, waiting: 0 });
 });
 
 describe("When too many wait", () => {
@@ -87,7 +83,6 @@ describe("When too many wait", () => {
     expect(isError(refusal, ServiceUnavailable)).toBe(true);
     const { retryAfter } = (refusal as { data: { retryAfter: number } }).data;
     expect(Number.isInteger(retryAfter) && retryAfter >= 1).toBe(true);
-    expect(queue.load).toEqual({ running: 1, waiting: 2 });
 
     for (const { succeeds } of pieces) succeeds();
     expect(await Promise.all(results)).toEqual(["a", "b", "c"]);
@@ -116,7 +111,6 @@ describe("A failure", () => {
       { status: "rejected", reason: new Error("bad") },
       { status: "fulfilled", value: "good" },
     ]);
-    expect(queue.load).toEqual({ running: 0, waiting: 0 });
   });
 
   test("may as well be thrown before anything is waited for", async () => {

@@ -184,6 +184,7 @@ export interface Context<R extends Registry, P> {
   readonly log: Log;
 }
 
+/** A line: fields first if there are any, then the message; an error may stand anywhere and is logged with its stack. */
 export interface Log {
   debug(...args: unknown[]): void;
   info(...args: unknown[]): void;

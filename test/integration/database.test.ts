@@ -76,7 +76,7 @@ test("a transaction rolls back whole", async () => {
 
 test("of two transactions in a deadlock both come through", async () => {
   // PostgreSQL looks for deadlocks after a second; the statements must have more than that.
-  const patient = openDatabase(server.url, { connections: 2 });
+  const patient = openDatabase(server.url, { connections: 10 });
   let arrived = 0;
   let bothArrive = () => {};
   const both = new Promise<void>((resolve) => {

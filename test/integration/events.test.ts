@@ -614,10 +614,7 @@ describe("Versions and entity tags", () => {
     async (method) => {
       const event = await hanna.createsEvent();
       const tag = await tagOf(event);
-      expect((await change(event, tag, method)).body).toMatchObject({
-        title: "Changed",
-        version: 2,
-      });
+      expect((await change(event, tag, method)).body).toMatchObject({ version: 2 });
       expectRefusal(await change(event, tag, method), 412, "PRECONDITION_FAILED");
       expect((await api.get(`/events/${event.id}`)).body.version).toBe(2);
     },

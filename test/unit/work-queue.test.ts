@@ -16,6 +16,8 @@ function piece(name: string, started: string[] = []) {
   };
 }
 
+afterEach(() => jest.restoreAllMocks());
+
 /** Lets everything that is ready to go on do so. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -88,6 +90,38 @@ describe("When too many wait", () => {
     expect(await Promise.all(results)).toEqual(["a", "b", "c"]);
     refused.succeeds();
     expect(await queue.run(refused.work)).toBe("d");
+  });
+
+  test("whoever would wait too long is refused, though few wait", async () => {
+    let now = 0;
+    jest.spyOn(performance, "now").mockImplementation(() => now);
+    const queue = createWorkQueue({ concurrency: 1, waiting: 1000, waitMs: 5000 });
+    const slow = piece("slow");
+    const result = queue.run(slow.work);
+    now += 60_000;
+    slow.succeeds();
+    await result;
+
+    const pieces = ["a", "b"].map((name) => piece(name));
+    const results = pieces.map(({ work }) => queue.run(work));
+    const refusal = await queue.run(piece("c").work).catch((error: unknown) => error);
+    expect(isError(refusal, ServiceUnavailable)).toBe(true);
+    // One waits, and a piece is taken to last 50 ms and a fifth of the way to a minute.
+    expect((refusal as { data: unknown }).data).toEqual({ retryAfter: 13 });
+
+    for (const { succeeds } of pieces) succeeds();
+    expect(await Promise.all(results)).toEqual(["a", "b"]);
+    const quick = piece("quick");
+    quick.succeeds();
+    expect(await queue.run(quick.work)).toBe("quick");
+  });
+
+  test("a short wait is nobody's refusal", async () => {
+    const queue = createWorkQueue({ concurrency: 1, waiting: 1000, waitMs: 5000 });
+    const pieces = ["a", "b", "c", "d"].map((name) => piece(name));
+    const results = pieces.map(({ work }) => queue.run(work));
+    for (const { succeeds } of pieces) succeeds();
+    expect(await Promise.all(results)).toEqual(["a", "b", "c", "d"]);
   });
 
   test("whoever would wait is refused where nobody may", async () => {

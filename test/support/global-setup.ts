@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -21,6 +21,8 @@ async function testServer(): Promise<{ adminUrl: string; owner: string; stop(): 
     return { adminUrl: given, owner: decodeURIComponent(username), stop: async () => {} };
   }
   const dataDir = mkdtempSync(join(tmpdir(), "marquee-test-"));
+  // As root, another account runs PostgreSQL; what that could not reach would lie elsewhere and stay there.
+  chmodSync(dataDir, 0o755);
   const embedded = await startEmbeddedPostgres({ dataDir, log: () => {} });
   say("Tests use an embedded PostgreSQL of their own");
   const stop = async () => {

@@ -26,6 +26,8 @@ const AUDIENCE = "marquee-api";
 const MOST_HASHES_AT_ONCE = 3;
 /** About seven seconds of work at cost 10 on two cores: whoever comes later would wait in vain. */
 const MOST_HASHES_WAITING = 256;
+/** At a higher cost fewer may wait: nobody's call lives much longer than this. */
+const MOST_WAITING_MS = 12_000;
 
 export default function coreService({ config, clock }: Kernel): ServiceSchema {
   // A KeyObject: with a string, jsonwebtoken first tries to read it as a public key, on every call.
@@ -33,6 +35,7 @@ export default function coreService({ config, clock }: Kernel): ServiceSchema {
   const hashing = createWorkQueue({
     concurrency: Math.min(MOST_HASHES_AT_ONCE, availableParallelism()),
     waiting: MOST_HASHES_WAITING,
+    waitMs: MOST_WAITING_MS,
   });
   const seconds = () => Math.floor(clock.now().getTime() / 1000);
 

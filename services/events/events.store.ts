@@ -82,13 +82,36 @@ function toColumns({ coordinates, ...fields }: EventChanges): Record<string, unk
 }
 
 const startsAt = { sql: "e.start_date_time", kind: "instant" } as const;
-const SORTS: ListSource["sorts"] = {
-  startDateTime: startsAt,
-  date: startsAt,
-  createdAt: { sql: "e.created_at", kind: "instant" },
-  title: { sql: "lower(e.title)", kind: "text" },
-  price: { sql: "e.price", kind: "integer" },
+type Sorting = Pick<ListSource, "sorts" | "defaultSort" | "defaultOrder">;
+
+const BY_TIME: Sorting = {
+  sorts: {
+    startDateTime: startsAt,
+    date: startsAt,
+    createdAt: { sql: "e.created_at", kind: "instant" },
+    title: { sql: "lower(e.title)", kind: "text" },
+    price: { sql: "e.price", kind: "integer" },
+  },
+  defaultSort: "startDateTime",
+  defaultOrder: "asc",
 };
+
+/**
+ * By the weight of the words found (title, then tags, place, description). The rank becomes a whole number,
+ * so that a cursor can name it exactly.
+ */
+const BY_RELEVANCE: Sorting = {
+  sorts: {
+    relevance: {
+      sql: "(ts_rank(e.search, search_query($q)) * 1000000)::bigint",
+      kind: "integer",
+    },
+  },
+  defaultSort: "relevance",
+  defaultOrder: "desc",
+};
+
+type EventsRequest = ListRequest & EventFilters;
 
 export const NOT_IN_CATALOGUE: FieldError = {
   field: "availableEventId",
@@ -125,6 +148,25 @@ export function eventsStore(database: Database) {
     );
     if (!row) throw new EventNotFound({});
     return toEvent(row, now);
+  };
+
+  const page = async (request: EventsRequest, now: Date, sorting: Sorting) => {
+    const { where, bind, among } = conditionsOf(request, now);
+    const { rows, pagination } = await fetchPage<EventRow>(
+      database,
+      {
+        select: COLUMNS,
+        table: "events e",
+        among,
+        joins: JOINS,
+        where,
+        bind,
+        id: "e.id",
+        ...sorting,
+      },
+      request,
+    );
+    return { data: rows.map((row) => toEvent(row, now)), pagination };
   };
 
   return {
@@ -223,59 +265,13 @@ export function eventsStore(database: Database) {
       return rows.map(({ id }) => id);
     },
 
-    async list(request: ListRequest & EventFilters, now: Date) {
-      const { where, bind, among } = conditionsOf(request, now);
-      const { rows, pagination } = await fetchPage<EventRow>(
-        database,
-        {
-          select: COLUMNS,
-          table: "events e",
-          among,
-          joins: JOINS,
-          where,
-          bind,
-          id: "e.id",
-          sorts: SORTS,
-          defaultSort: "startDateTime",
-          defaultOrder: "asc",
-        },
-        request,
-      );
-      return { data: rows.map((row) => toEvent(row, now)), pagination };
-    },
+    list: (request: EventsRequest, now: Date) => page(request, now, BY_TIME),
 
-    /**
-     * Best match first: by the weight of the words found (title, then tags, place, description). The rank
-     * becomes a whole number, so that a cursor can name it exactly.
-     */
-    async search(request: ListRequest & EventFilters, now: Date) {
-      if (!request.q) {
-        const { sort: _relevance, ...byDate } = request;
-        return this.list(byDate, now);
-      }
-      const { where, bind, among } = conditionsOf(request, now);
-      const { rows, pagination } = await fetchPage<EventRow>(
-        database,
-        {
-          select: COLUMNS,
-          table: "events e",
-          among,
-          joins: JOINS,
-          where,
-          bind,
-          id: "e.id",
-          sorts: {
-            relevance: {
-              sql: "(ts_rank(e.search, search_query($q)) * 1000000)::bigint",
-              kind: "integer",
-            },
-          },
-          defaultSort: "relevance",
-          defaultOrder: "desc",
-        },
-        request,
-      );
-      return { data: rows.map((row) => toEvent(row, now)), pagination };
+    /** Best match first; without words it is a list. */
+    search(request: EventsRequest, now: Date) {
+      if (request.q) return page(request, now, BY_RELEVANCE);
+      const { sort: _relevance, ...byTime } = request;
+      return page(byTime, now, BY_TIME);
     },
   };
 }

@@ -339,6 +339,7 @@ describe("while it runs", () => {
   });
 });
 
+// Only root can run programs as another account; without it beforeAll says aloud that these are not run.
 const rootTest = asRoot ? test : test.skip;
 
 describe("as root", () => {

@@ -5,9 +5,10 @@
 import { createServer } from "node:net";
 import { type Config, jwtSecret, loadConfig, SERVICE_NAMES } from "./lib/config";
 import { loadEnvironment } from "./lib/environment";
+import { natsServers } from "./lib/nats-watch";
 import { processDatabase } from "./lib/process-database";
 import { OperatorError, type Program, runProgram } from "./lib/program";
-import { DEMO_PASSWORD, DEMO_USERS } from "./seeders/0002-demo";
+import { DEMO_PASSWORD, type DemoLogin, demoLogins } from "./seeders/0002-demo";
 import { prepareDatabase, startSystem } from "./system";
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -48,17 +49,22 @@ function originOf(host: string, port: number): string {
   return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
 }
 
-function banner({ host, services, seedDemo }: Config, port: number | undefined): void {
+function banner(
+  { host, services }: Config,
+  port: number | undefined,
+  logins: readonly DemoLogin[],
+): void {
   const origin = port === undefined ? undefined : originOf(host, port);
   const whole = services.length === SERVICE_NAMES.length;
   say("");
-  // A part is ready when all the others run, too; /health/ready tells.
   if (!whole) say(`  Marquee runs       ${services.join(", ")}`);
   if (origin) say(`  ${whole ? "Marquee is ready" : "The API         "}   ${origin}/api`);
   if (origin) say(`  Documentation      ${origin}/docs`);
-  if (seedDemo && whole) {
+  if (origin && !whole)
+    say(`  Ready              once every service runs; ask ${origin}/health/ready`);
+  if (whole && logins.length > 0) {
     say(`  Demo logins        password ${DEMO_PASSWORD}`);
-    for (const { email, role } of DEMO_USERS) say(`    ${role.padEnd(8)}         ${email}`);
+    for (const { email, role } of logins) say(`    ${role.padEnd(8)}         ${email}`);
   }
   say("");
 }
@@ -66,14 +72,13 @@ function banner({ host, services, seedDemo }: Config, port: number | undefined):
 /** A process that waits for others shall not look like one that hangs. */
 function sayOfOthers({ services, natsUrl }: Config): void {
   if (natsUrl !== undefined) {
-    const servers = natsUrl.split(",").map((url) => new URL(url).host);
-    say(`Joining other nodes over NATS at ${servers.join(", ")}`);
+    say(`Joining other nodes over NATS at ${natsServers(natsUrl)}`);
   } else if (services.length < SERVICE_NAMES.length) {
     say("NATS_URL is not set: this process will meet none that runs the other services.");
   }
 }
 
-async function start({ stopping, atEnd }: Program): Promise<void> {
+async function start({ stopping, atEnd, fail }: Program): Promise<void> {
   loadEnvironment();
   const config = loadConfig(process.env);
   await checkPort(config);
@@ -82,6 +87,8 @@ async function start({ stopping, atEnd }: Program): Promise<void> {
   sayOfOthers(config);
   const database = await processDatabase(config, { log: say, stopping });
   atEnd(database.stop);
+  // Whoever supervises the process starts it again; by hand, the sentence says so.
+  void database.lost.then(fail);
   await prepareDatabase(database, config, stopping);
   const system = await startSystem({ config, databaseUrl: database.url, stopping }).catch(
     (error) => {
@@ -90,7 +97,8 @@ async function start({ stopping, atEnd }: Program): Promise<void> {
   );
   atEnd(system.stop);
   stopping.throwIfAborted();
-  banner(config, system.address?.port);
+  const logins = config.seedDemo ? await demoLogins(system.database.query) : [];
+  banner(config, system.address?.port, logins);
 }
 
 runProgram({ failure: "Marquee cannot start.", stays: true, exitCodeOfSignal: 0 }, start);

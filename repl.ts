@@ -28,6 +28,7 @@ async function runServices(config: Config, program: Program): Promise<ServiceBro
   const { stopping, atEnd } = program;
   const database = await processDatabase(config, { log: say, stopping, share: true });
   atEnd(database.stop);
+  void database.lost.then(program.fail);
   // Nobody else has prepared it then; an operator's database is not changed by looking into it.
   if (database.started) await prepareDatabase(database, config, stopping);
   const run = SERVICE_NAMES.filter((name) => name !== "api");

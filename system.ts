@@ -127,7 +127,7 @@ export const undoSeed = (databaseUrl: string): Promise<string[]> =>
  * @throws OperatorError with a sentence for the operator
  */
 export async function prepareDatabase(
-  { url, started }: ProcessDatabase,
+  { url, started }: Pick<ProcessDatabase, "url" | "started">,
   config: Config,
   stopping: AbortSignal,
 ): Promise<void> {

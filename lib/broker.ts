@@ -4,6 +4,7 @@ import type { DestinationStream, LogFn } from "pino";
 import pretty from "pino-pretty";
 import type { Config } from "./config";
 import { ContractValidator } from "./contract/validator";
+import { natsWatch, tellsOfFailedTry } from "./nats-watch";
 
 /** No call may hang for ever; each waits this long unless its contract says otherwise. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -112,6 +113,7 @@ export function natsTransporter({ natsUrl }: Pick<Config, "natsUrl">): Transport
  * How every broker of the system is set up.
  *
  * @param node.transporter between nodes: NATS as configured unless told
+ * @param node.namespace nodes of one namespace hear each other: the configuration's unless told
  * @param node.log where log lines go instead of the standard output, always as JSON
  */
 export function brokerOptions(
@@ -123,9 +125,10 @@ export function brokerOptions(
     log?: DestinationStream;
   } = {},
 ): BrokerOptions {
-  const { transporter = natsTransporter(config), nodeID, namespace = "marquee", log } = node;
+  const { transporter = natsTransporter(config), nodeID, log } = node;
+  const { natsUrl } = config;
   return {
-    namespace,
+    namespace: node.namespace ?? config.namespace,
     ...(nodeID ? { nodeID } : {}),
     ...(transporter ? { transporter } : {}),
     logger: {
@@ -144,6 +147,7 @@ export function brokerOptions(
             serializers: { err: (error: unknown) => loggable(error) },
             hooks: {
               logMethod(this: unknown, given: unknown[], write: LogFn) {
+                if (natsUrl !== undefined && tellsOfFailedTry(given)) return;
                 write.apply(this, pinoArguments(given));
               },
             },
@@ -173,7 +177,7 @@ export function brokerOptions(
     contextParamsCloning: false,
     // The process handles its signals itself, because it has a database to stop as well.
     skipProcessEventRegistration: true,
-    middlewares: [drainFirst],
+    middlewares: [drainFirst, ...(natsUrl === undefined ? [] : [natsWatch(natsUrl)])],
   };
 }
 

@@ -33,6 +33,8 @@ export interface Config {
   dataDir: string;
   /** Undefined: one process, no transporter. */
   natsUrl: string | undefined;
+  /** Nodes of one namespace hear each other, and nobody else's. */
+  namespace: string;
   services: readonly ServiceName[];
   /** Undefined: generated into `dataDir` by {@link jwtSecret}. */
   jwtSecret: string | undefined;
@@ -62,6 +64,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const MIN_SECRET_BYTES = 32;
 const PASSWORD_BYTES = 72;
 const NETWORK_NAMES = new Set(["loopback", "linklocal", "uniquelocal"]);
+const NAMESPACE = /^[a-z0-9-]{1,40}$/;
 const HOST_NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i;
 
 /** Whether the URL can be taken apart: a bare % in a password is the commonest reason why not. */
@@ -149,6 +152,15 @@ function readHost(read: Reader): string {
     read.fail("HOST", `must be an address or a host's name without a port, not "${host}".`);
   }
   return host;
+}
+
+function readNamespace(read: Reader): string {
+  const namespace = read.text("NAMESPACE") ?? "marquee";
+  // It becomes a part of NATS's subjects, where dots and stars have a meaning.
+  if (!NAMESPACE.test(namespace)) {
+    read.fail("NAMESPACE", `must be 1 to 40 of a-z, 0-9 and -, not "${namespace}".`);
+  }
+  return namespace;
 }
 
 function readServices(read: Reader): readonly ServiceName[] {
@@ -252,6 +264,7 @@ export function loadConfig(environment: Environment): Config {
     databasePool: read.integer("DATABASE_POOL", 10, 2, 200),
     dataDir: read.text("DATA_DIR") ?? ".data",
     natsUrl: read.url("NATS_URL", ["nats:", "tls:"], true),
+    namespace: readNamespace(read),
     services: readServices(read),
     jwtSecret: secret,
     admin: readAdmin(read),

@@ -95,11 +95,14 @@ export const BadRequest = defineError(
   "Bad request",
   () => "The request is not valid HTTP or broke off before its end.",
 );
-export const Unauthenticated = defineError(
+export const Unauthenticated = defineError<{ token?: "refresh" }>(
   "UNAUTHENTICATED",
   401,
   "Authentication required",
-  () => "This needs a valid access token: Authorization: Bearer <token>.",
+  ({ token }) =>
+    token === "refresh"
+      ? "The refresh token is unknown, used already or expired, or its session has ended; sign in again."
+      : "This needs a valid access token: Authorization: Bearer <token>.",
 );
 export const Forbidden = defineError(
   "FORBIDDEN",
@@ -113,6 +116,12 @@ export const MethodNotAllowed = defineError<{ allow: string[] }>(
   405,
   "Method not allowed",
   ({ allow }) => `This path knows ${(allow ?? []).join(", ")}.`,
+);
+export const RequestTimeout = defineError(
+  "REQUEST_TIMEOUT",
+  408,
+  "Request timeout",
+  () => "The request did not arrive in time; send it again, faster.",
 );
 export const PreconditionFailed = defineError<{ version: number }>(
   "PRECONDITION_FAILED",
@@ -181,8 +190,11 @@ interface ForeignError {
  * {@link Internal}; its own message stays in the log.
  */
 export function exposedError(error: unknown): { kind: ErrorKind; facts: Facts } {
-  const { type, data } = (typeof error === "object" && error !== null ? error : {}) as ForeignError;
-  const kind = typeof type === "string" ? catalogue.get(type) : undefined;
+  const fields = typeof error === "object" && error !== null ? error : {};
+  const { type, code, data } = fields as ForeignError;
+  // Moleculer has a REQUEST_TIMEOUT as well, of calls between services: 504 there, where ours is 408.
+  const isMoleculers = type === RequestTimeout.code && code !== RequestTimeout.status;
+  const kind = typeof type === "string" && !isMoleculers ? catalogue.get(type) : undefined;
   if (kind)
     return { kind, facts: (typeof data === "object" && data !== null ? data : {}) as Facts };
   if (typeof type === "string" && UNAVAILABLE_TYPES.has(type)) {

@@ -2,6 +2,7 @@
  * Lists: one shape of question and answer for all of them. A page is reached by offset or by cursor; the
  * cursor is a keyset (sort value, id), so rows that come in meanwhile neither repeat nor hide others.
  */
+import { createHash } from "node:crypto";
 import {
   described,
   integer,
@@ -22,6 +23,8 @@ import { isId } from "./ids";
 
 /** Beyond this many rows a total costs more than anybody gains by it. */
 const TOTAL_CAP = 10_000;
+/** So many rows are sorted faster than a page of them is found on a walk along an index over 200,000. */
+const FEW = 2_000;
 /** An offset makes the database walk all rows before it; deeper pages are for cursors. */
 const MAX_OFFSET = 100_000;
 
@@ -49,7 +52,7 @@ export const listParams = <const F extends readonly string[]>(fields: F) => ({
   ),
   cursor: described(
     optional(text({ minLength: 1, maxLength: 2000, verbatim: true })),
-    "nextCursor of the page before; keeps that page's order.",
+    "nextCursor of the page before; keeps that page's order, and goes with the same filters.",
   ),
   sort: optional(oneOf(fields)),
   order: optional(oneOf(["asc", "desc"])),
@@ -71,13 +74,19 @@ export interface ListSource {
   select: string;
   /** The table of the rows with its alias, as SQL: conditions and sort look at it alone. */
   table: string;
-  /** Where to look for rows, where a part of the table will do: a subquery with the table's alias, as SQL. */
-  among?: string;
+  /**
+   * Parts of the table in which to look for rows, where not all of it need be: subqueries with the table's
+   * alias, as SQL, that share no row. Each gives a page's rows by an index of its own.
+   */
+  among?: string[];
   /** What a page's rows are joined with, as SQL; each row must stay exactly one. */
   joins?: string;
   /** Conditions, all of which hold. */
   where: string[];
-  /** Values of the `$name`s in the conditions; names of this module's own begin with `list_`. */
+  /**
+   * Values of the `$name`s in the conditions; names of this module's own begin with `list_`. A `Date` is the
+   * moment of asking, which no cursor is bound to.
+   */
   bind: Bind;
   /** The unique column that breaks ties. */
   id: string;
@@ -108,13 +117,24 @@ interface Position {
   id: string;
   /** Rows on the pages so far. */
   before: number;
+  /** See {@link filtersOf}. */
+  filters: string;
 }
 
 const cursorFault = (message: string) =>
   new ValidationFailed({ errors: [{ field: "cursor", message }] });
 
-const encode = ({ sort, order, key, id, before }: Position): string =>
-  Buffer.from(JSON.stringify([CURSOR_VERSION, sort, order, key, id, before])).toString("base64url");
+/** The rows that a list is of, in a few characters: under other filters a cursor would lead anywhere. */
+function filtersOf({ table, where, bind }: ListSource): string {
+  const values = Object.entries(bind).filter(([, value]) => !(value instanceof Date));
+  const whole = JSON.stringify([table, where, values]);
+  return createHash("sha256").update(whole).digest("base64url").slice(0, 11);
+}
+
+const encode = ({ sort, order, key, id, before, filters }: Position): string =>
+  Buffer.from(JSON.stringify([CURSOR_VERSION, sort, order, key, id, before, filters])).toString(
+    "base64url",
+  );
 
 /**
  * Reads a cursor that a client sent back. It is not signed: every part is checked for its form instead, and
@@ -127,7 +147,7 @@ function decode(cursor: string, sorts: ListSource["sorts"]): Position {
   } catch {
     parts = undefined;
   }
-  const [version, sort, order, key, id, before] = Array.isArray(parts) ? parts : [];
+  const [version, sort, order, key, id, before, filters] = Array.isArray(parts) ? parts : [];
   const kind =
     typeof sort === "string" && Object.hasOwn(sorts, sort) ? sorts[sort]?.kind : undefined;
   const valid =
@@ -138,12 +158,13 @@ function decode(cursor: string, sorts: ListSource["sorts"]): Position {
     isId(id) &&
     Number.isSafeInteger(before) &&
     before >= 0 &&
+    typeof filters === "string" &&
     (kind === "text"
       ? key.isWellFormed() && !key.includes("\u0000")
       : INTEGER.test(key) &&
         (kind === "integer" || (Number(key) >= 0 && Number(key) <= LAST_INSTANT)));
   if (!valid) throw cursorFault("is not a cursor of this list");
-  return { sort, order, key, id, before };
+  return { sort, order, key, id, before, filters };
 }
 
 const AS_KEY: Record<SortKind, (sql: string) => string> = {
@@ -161,7 +182,8 @@ const BOUND_AS: Record<SortKind, { cast: string; value: (key: string) => string 
 /**
  * Fetches one page and counts the whole, up to {@link TOTAL_CAP}.
  *
- * @throws ValidationFailed for a cursor that is not of this list, or one together with an offset or another order
+ * @throws ValidationFailed for a cursor that is not of this list, or one together with an offset, other
+ *   filters or another order
  */
 export async function fetchPage<Row extends object>(
   database: Database,
@@ -169,7 +191,9 @@ export async function fetchPage<Row extends object>(
   request: ListRequest,
 ): Promise<{ rows: Row[]; pagination: Pagination }> {
   const position = request.cursor === undefined ? undefined : decode(request.cursor, source.sorts);
+  const filters = filtersOf(source);
   if (position) {
+    if (position.filters !== filters) throw cursorFault("belongs to other filters");
     if (request.offset) throw cursorFault("cannot go together with an offset");
     if (
       (request.sort && request.sort !== position.sort) ||
@@ -196,31 +220,45 @@ export async function fetchPage<Row extends object>(
   const conditions = (parts: string[]) => (parts.length ? `WHERE ${parts.join(" AND ")}` : "");
   const skipped = position ? position.before : (request.offset ?? 0);
 
-  const among = source.among ?? source.table;
+  const parts = source.among ?? [source.table];
+  const inOrder = (key: string, id: string) => `ORDER BY ${key} ${order}, ${id} ${order}`;
+  const each = (select: (part: string) => string) => parts.map(select).join(" UNION ALL ");
+  const matching = (part: string, filters: string[]) => `FROM ${part} ${conditions(filters)}`;
+  const keys = `SELECT ${source.id} AS list_id, ${field.sql} AS list_sort`;
+  // Few are found by what they match and then sorted. Of many the next ones are soon met on a walk along the
+  // order's index, which for few could pass everything there is; and no part can give a page more rows than the
+  // page and all before it have.
+  const found = (total: number) =>
+    total <= FEW
+      ? `WITH few AS MATERIALIZED (${each((part) => `${keys} ${matching(part, where)}`)}) SELECT * FROM few`
+      : each(
+          (part) =>
+            `(${keys} ${matching(part, where)} ${inOrder(field.sql, source.id)}
+               LIMIT $list_limit::bigint + $list_offset::bigint)`,
+        );
 
   // One connection for both, one after the other: a list must not take two. The page is found before anything
   // is joined, so that what an offset skips costs no join.
-  const { rows, counted } = await database.list(async () => ({
-    rows: await database.query<Row & { list_key: string; list_id: string }>(
-      `SELECT ${source.select}, ${AS_KEY[field.kind]("page.list_sort")} AS list_key, page.list_id
-         FROM (SELECT ${source.id} AS list_id, ${field.sql} AS list_sort
-                 FROM ${among} ${conditions(where)}
-                ORDER BY ${field.sql} ${order}, ${source.id} ${order}
-                LIMIT $list_limit OFFSET $list_offset) page
-         JOIN ${source.table} ON ${source.id} = page.list_id ${source.joins ?? ""}
-        ORDER BY page.list_sort ${order}, page.list_id ${order}`,
-      { ...bind, list_limit: request.limit + 1, list_offset: position ? 0 : skipped },
-    ),
-    counted: await database.query<{ total: number }>(
+  const { rows, total } = await database.list(async () => {
+    const [counted] = await database.query<{ total: number }>(
       `SELECT count(*)::int AS total
-         FROM (SELECT 1 FROM ${among} ${conditions(source.where)} LIMIT ${TOTAL_CAP + 1}) counted`,
+         FROM (${each((part) => `SELECT 1 ${matching(part, source.where)}`)} LIMIT ${TOTAL_CAP + 1}) counted`,
       source.bind,
-    ),
-  }));
+    );
+    const total = counted?.total ?? 0;
+    const rows = await database.query<Row & { list_key: string; list_id: string }>(
+      `SELECT ${source.select}, ${AS_KEY[field.kind]("page.list_sort")} AS list_key, page.list_id
+         FROM (SELECT * FROM (${found(total)}) found ${inOrder("list_sort", "list_id")}
+                LIMIT $list_limit::bigint OFFSET $list_offset::bigint) page
+         JOIN ${source.table} ON ${source.id} = page.list_id ${source.joins ?? ""}
+        ${inOrder("page.list_sort", "page.list_id")}`,
+      { ...bind, list_limit: request.limit + 1, list_offset: position ? 0 : skipped },
+    );
+    return { rows, total };
+  });
 
   const page = rows.slice(0, request.limit);
   const last = page.at(-1);
-  const total = counted[0]?.total ?? 0;
   return {
     rows: page,
     pagination: {
@@ -236,6 +274,7 @@ export async function fetchPage<Row extends object>(
               key: last.list_key,
               id: last.list_id,
               before: skipped + page.length,
+              filters,
             })
           : null,
     },

@@ -12,6 +12,8 @@ export interface ProcessDatabase {
   readonly url: string;
   /** Whether this very process has started it. */
   readonly started: boolean;
+  /** Comes with the operator's sentence when what was started here has ended without being stopped. */
+  readonly lost: Promise<Error>;
   /** Stops what was started here; anybody else's database is left alone. */
   stop(): Promise<void>;
 }
@@ -29,7 +31,13 @@ const OLDEST_VERSION = 15;
 /** For whatever takes our connection and does not speak PostgreSQL's language. */
 const ANSWER_WITHIN_MS = 10_000;
 
-const stopNothing = async () => {};
+/** Anybody else's database, which may come and go. */
+const ofOthers = (url: string): ProcessDatabase => ({
+  url,
+  started: false,
+  lost: new Promise(() => {}),
+  stop: async () => {},
+});
 
 /**
  * Gives `DATABASE_URL` once it has been seen to work, or starts the embedded PostgreSQL under `DATA_DIR`.
@@ -42,13 +50,13 @@ export async function processDatabase(
 ): Promise<ProcessDatabase> {
   if (databaseUrl !== undefined) {
     await checkDatabase(databaseUrl, stopping);
-    return { url: databaseUrl, started: false, stop: stopNothing };
+    return ofOthers(databaseUrl);
   }
   const folder = resolve(dataDir);
   const running = share ? await runningEmbeddedUrl(folder) : undefined;
-  if (running !== undefined) return { url: running, started: false, stop: stopNothing };
-  const embedded = await startEmbeddedPostgres({ dataDir: folder, log });
-  return { url: embedded.url, started: true, stop: () => embedded.stop() };
+  if (running !== undefined) return ofOthers(running);
+  const { url, lost, stop } = await startEmbeddedPostgres({ dataDir: folder, log });
+  return { url, started: true, lost, stop };
 }
 
 /** What a server says of itself and of the role that we are there. */

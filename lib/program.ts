@@ -23,6 +23,8 @@ export interface Program {
   atEnd(undo: () => Promise<void>): void;
   /** Undoes what has been done, then ends the process; of several codes the greatest wins. */
   end(exitCode: 0 | 1): Promise<never>;
+  /** Ends with 1 because of something without which the work cannot go on, and says what it is. */
+  fail(reason: Error): Promise<never>;
 }
 
 export interface ProgramOptions {
@@ -113,7 +115,18 @@ export function runProgram(
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
 
-  const working = work({ stopping: stopping.signal, atEnd: (undo) => undone.push(undo), end });
+  const fail = (reason: Error): Promise<never> => {
+    // Whoever ends already may well lose what it had.
+    if (ending === undefined) tell(`Marquee stops. ${wordsOf(reason)}`);
+    return end(1);
+  };
+
+  const working = work({
+    stopping: stopping.signal,
+    atEnd: (undo) => undone.push(undo),
+    end,
+    fail,
+  });
   working.then(
     () => {
       if (!stays) void end(0);

@@ -21,6 +21,10 @@ export const events: Step = {
     `CREATE FUNCTION search_tags(tags text[]) RETURNS text
        LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path FROM CURRENT
        AS $$ SELECT array_to_string(tags, ' ') $$`,
+    // A tag is looked for without case, in the database's own idea of case on both sides.
+    `CREATE FUNCTION lower_tags(tags text[]) RETURNS text[]
+       LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path FROM CURRENT
+       AS $$ SELECT ARRAY(SELECT lower(tag) FROM unnest(tags) AS tag) $$`,
     // What somebody typed as a query: every word must occur, the last one may be the beginning of a word. The
     // parser's own output is extended, so nothing that was typed can be an operator or a syntax error.
     `CREATE FUNCTION search_query(words text) RETURNS tsquery
@@ -74,7 +78,7 @@ export const events: Step = {
     "CREATE INDEX events_by_host ON events (host_id, start_date_time, id)",
     "CREATE INDEX events_by_available_event ON events (available_event_id, start_date_time, id)",
     "CREATE INDEX events_by_status ON events (status, start_date_time, id) WHERE deleted_at IS NULL",
-    "CREATE INDEX events_by_tag ON events USING gin (tags)",
+    "CREATE INDEX events_by_tag ON events USING gin (lower_tags(tags))",
     "CREATE INDEX events_by_word ON events USING gin (search)",
     "CREATE INDEX events_by_place ON events USING gist (point(longitude, latitude))",
   ],
@@ -82,6 +86,7 @@ export const events: Step = {
     "DROP TABLE events",
     forgetSeeder("0002-demo"),
     "DROP FUNCTION search_query(text)",
+    "DROP FUNCTION lower_tags(text[])",
     "DROP FUNCTION search_tags(text[])",
     "DROP FUNCTION search_words(text)",
     "DROP FUNCTION search_text(text)",

@@ -2,7 +2,7 @@ import bcrypt from "bcrypt";
 import { newId } from "../lib/ids";
 import type { Run, Step } from "../lib/steps";
 
-/** Who can sign in to a fresh installation with demo data; printed at start. */
+/** Who can sign in to a fresh installation with demo data. */
 export const DEMO_PASSWORD = "marquee-demo-1";
 export const DEMO_USERS = [
   { email: "hanna@demo.example", username: "hanna_host", name: "Hanna Holm", role: "host" },
@@ -10,6 +10,19 @@ export const DEMO_USERS = [
   { email: "alice@demo.example", username: "alice", name: "Alice Arden", role: "attendee" },
   { email: "ben@demo.example", username: "ben", name: "Ben Brandt", role: "attendee" },
 ] as const;
+export type DemoLogin = (typeof DEMO_USERS)[number];
+
+/** Those of the demo accounts with which one can still sign in: neither removed nor given another password. */
+export async function demoLogins(run: Run): Promise<DemoLogin[]> {
+  const rows = await run<{ email: string; hash: string }>(
+    "SELECT email, password_hash AS hash FROM users WHERE email = ANY ($emails)",
+    { emails: DEMO_USERS.map(({ email }) => email) },
+  );
+  const same = await Promise.all(rows.map(({ hash }) => bcrypt.compare(DEMO_PASSWORD, hash)));
+  return DEMO_USERS.filter((user) =>
+    rows.some(({ email }, i) => email === user.email && same[i] === true),
+  );
+}
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
@@ -17,7 +30,7 @@ const MINUTE_MS = 60_000;
 const BCRYPT_ROUNDS = 10;
 
 interface DemoEvent {
-  host: (typeof DEMO_USERS)[number]["email"];
+  host: DemoLogin["email"];
   type: string;
   title: string;
   description: string;

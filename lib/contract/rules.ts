@@ -119,12 +119,13 @@ export function text(options: TextOptions): TextRule {
         minLength === 1 ? "must not be empty" : `must have ${minLength} characters or more`,
       );
     }
+    // Before the characters: who is told of those would count them and be refused for the bytes.
+    if (maxBytes !== undefined && Buffer.byteLength(trimmed) > maxBytes) {
+      return refuse(errors, `must have ${maxBytes} bytes at most`);
+    }
     if (length > maxLength) return refuse(errors, `must have ${maxLength} characters at most`);
     if (!verbatim && (multiline ? CONTROL_IN_LINES : CONTROL).test(trimmed)) {
       return refuse(errors, multiline ? "holds control characters" : "must be one line");
-    }
-    if (maxBytes !== undefined && Buffer.byteLength(trimmed) > maxBytes) {
-      return refuse(errors, `must have ${maxBytes} bytes at most`);
     }
     if (pattern && !pattern.test(trimmed)) return refuse(errors, hint ?? "has the wrong form");
     const problem = also?.(trimmed);

@@ -28,6 +28,8 @@ export interface EmbeddedPostgres {
   readonly dataPath: string;
   /** true when a server from an earlier, killed run was still alive and was taken over */
   readonly adopted: boolean;
+  /** Comes when the server has ended by itself or by somebody else's hand; never after `stop()` */
+  readonly lost: Promise<EmbeddedPostgresError>;
   /** Stops the server (fast mode) and waits until it is gone; idempotent */
   stop(): Promise<void>;
 }
@@ -73,9 +75,20 @@ async function start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres
   const claim = await claimServer({ dataDir, runtime, credentials, settings });
   const { postmaster, client } = claim;
   const adminUrl = adminUrlOf(credentials, postmaster);
+  let serverEnded = () => {};
+  const lost = new Promise<EmbeddedPostgresError>((resolve) => {
+    serverEnded = () =>
+      resolve(
+        new EmbeddedPostgresError(
+          "The embedded database has ended unexpectedly: start Marquee again, which recovers it; " +
+            `its log is in ${cluster.logPath}`,
+        ),
+      );
+  });
   const lock = new InstanceLock(client, {
     adminUrl,
     serverRuns: () => isRunning(cluster.dataPath, postmaster),
+    serverEnded,
     log,
   });
   // We alone have the folder now: what is unfinished in it is nobody's.
@@ -94,6 +107,7 @@ async function start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres
     adminUrl,
     dataPath: cluster.dataPath,
     adopted: claim.adopted,
+    lost,
     stop: () => {
       stopping ??= stop();
       return stopping;

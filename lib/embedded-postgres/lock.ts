@@ -130,11 +130,12 @@ export class InstanceLock {
   }
 
   async #regain(): Promise<void> {
-    const { adminUrl, serverRuns, log } = this.#options;
+    const { adminUrl, serverRuns, serverEnded, log } = this.#options;
     let takenSince: number | undefined;
     while (this.#state === "lost") {
       if (!(await serverRuns())) {
-        log("The embedded database has ended unexpectedly: restart Marquee");
+        // Unless that is what somebody waits for by now.
+        if (this.#state === "lost") serverEnded();
         return;
       }
       const attempt = await tryLock(adminUrl).catch(() => undefined);
@@ -159,5 +160,7 @@ export interface InstanceLockOptions {
   readonly adminUrl: string;
   /** Whether the server that the lock was taken on still runs */
   readonly serverRuns: () => Promise<boolean>;
+  /** Is told once when the server has ended and we did not end it */
+  readonly serverEnded: () => void;
   readonly log: (line: string) => void;
 }

@@ -16,12 +16,14 @@ import { apiRoute } from "./api-route";
 import { clientAddress } from "./client-address";
 import { endedSessions } from "./ended-sessions";
 import { entityTag, isVersioned } from "./entity-tag";
-import { callerOf, type GatewayRequest, type GatewayService, metaOf } from "./gateway-request";
+import { type GatewayRequest, type GatewayService, metaOf } from "./gateway-request";
 import { httpServer } from "./http-server";
 import { identify } from "./identity";
 import { openApiDocument } from "./openapi";
 import { sendProblem } from "./problem";
 import { budgetsOf, spendOn } from "./rate-limits";
+import { readiness, servicesRun } from "./readiness";
+import { requestLog } from "./request-log";
 import { routesOf } from "./routes";
 import { findRoute, methodsAt } from "./routing";
 import { sendOptions, systemPages } from "./system-pages";
@@ -35,49 +37,16 @@ export default function apiService({ config }: Kernel): ServiceSchema {
     if (!gateway) throw new Error("The gateway has not been created");
     return gateway;
   };
+  const log = () => service().logger;
+  const requests = requestLog(log);
   // The contracts have checked names and shapes; Moleculer's own types do not know them.
   const call = ((name: string, params?: unknown) =>
     service().broker.call(name, params)) as Call<Contracts>;
-
-  /** Services that some node runs now, this one or another. */
-  const servicesRun = () =>
-    new Set(
-      service()
-        .broker.registry.getServiceList({ onlyAvailable: true })
-        .map(({ name }) => name),
-    );
-
-  /** What is missing before requests can be served, in words for the log; null where nothing is. */
-  const notReady = async (): Promise<string | null> => {
-    if (server.draining) return "draining";
-    if (!service().broker.started) return "starting";
-    const run = servicesRun();
-    const absent = Object.keys(contracts).filter((name) => !run.has(name));
-    if (absent.length) return `no node runs ${absent.join(", ")}`;
-    // This asks the sessions' service, which asks the database.
-    return sessions.refresh().then(
-      () => null,
-      () => "the database cannot be reached",
-    );
-  };
 
   const answerOptions = (res: ServerResponse, path: string) => {
     const allow = methodsAt(service().aliases, path);
     if (allow.length === 0) throw new NotFound({});
     sendOptions(res, allow);
-  };
-
-  const logAccess = (req: GatewayRequest, res: ServerResponse, path: string, startedAt: number) => {
-    // Probes come every few seconds and tell nothing as long as they are answered.
-    const level = path.startsWith("/health/") && res.statusCode < 400 ? "debug" : "info";
-    service().logger[level](
-      {
-        requestId: req.requestId,
-        userId: callerOf(req)?.id,
-        ms: Math.round(performance.now() - startedAt),
-      },
-      `${req.method} ${path} ${res.statusCode}`,
-    );
   };
 
   const fail = (req: GatewayRequest, res: ServerResponse, error: unknown) => {
@@ -86,26 +55,24 @@ export default function apiService({ config }: Kernel): ServiceSchema {
     // Moleculer-web's word, without a code of ours, for an action that no node has ever run.
     const nobodyRunsIt = error instanceof ApiGateway.Errors.ServiceUnavailableError;
     const fault = nobodyRunsIt ? new ServiceUnavailable({ retryAfter: 1 }) : error;
-    const status = sendProblem(req, res, fault, requestId);
-    // That something is away is no news to whoever looks whether it is.
-    if (status === 503) service().logger.debug({ requestId }, `${req.method} ${req.url}: 503`);
-    else if (status >= 500)
-      service().logger.error({ requestId, err: error }, `${req.method} failed`);
+    requests.failed(req, sendProblem(req, res, fault, requestId), error);
   };
 
-  const pages = systemPages({
-    openApi: openApiDocument(contracts, version),
-    notReady,
-    log: { debug: (message) => service().logger.debug(message) },
+  const { isReady } = readiness({
+    broker: () => service().broker,
+    draining: () => server.draining,
+    // This asks the sessions' service, which asks the database.
+    askDatabase: () => sessions.refresh(),
+    log,
   });
+  const pages = systemPages({ openApi: openApiDocument(contracts, version), isReady });
 
   const server = httpServer(config, async (incoming, res, requestId) => {
     // Ours and moleculer-web's fields are put on the same object, as is the custom of its middlewares.
     const req = incoming as GatewayRequest;
-    const startedAt = performance.now();
     const path = (req.url ?? "/").split("?", 1)[0] ?? "/";
     req.requestId = requestId;
-    res.once("finish", () => logAccess(req, res, path, startedAt));
+    requests.follow(req, res, path);
     try {
       req.address = addressOf(req);
       req.identity = await identify(req, call, sessions);
@@ -141,6 +108,9 @@ export default function apiService({ config }: Kernel): ServiceSchema {
         return findRoute(this.aliases, url, method);
       },
 
+      /** Moleculer-web's own would log the failure as well, and a 503 as if it were one. */
+      errorHandler: fail,
+
       /** The body's text, and the tag by which a client can tell whether it has it already. */
       encodeResponse(req: IncomingMessage, res: ServerResponse, data: unknown) {
         const body = JSON.stringify(data);
@@ -156,7 +126,7 @@ export default function apiService({ config }: Kernel): ServiceSchema {
     },
 
     async started() {
-      sessions.start(call, () => servicesRun().has("auth"));
+      sessions.start(call, () => servicesRun(service().broker).has("auth"));
       await server.listen();
     },
 

@@ -1,22 +1,32 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import compression from "compression";
 import cors from "cors";
 import helmet from "helmet";
 import type { Config } from "../../lib/config";
-import { BadRequest, HeadersTooLarge } from "../../lib/errors";
+import { BadRequest, MethodNotAllowed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
-import { PROBLEM_TYPE, problemOf, sendProblem } from "./problem";
+import { answerOnSocket, faultOfHttp } from "./broken-requests";
+import { sendProblem } from "./problem";
 import { API_BASE } from "./routes";
 
-/** A client that sends slower than this is not served: it would hold a connection for nothing. */
-const REQUEST_TIMEOUT_MS = 30_000;
-const HEADERS_TIMEOUT_MS = 10_000;
+/** How long a client may take to send: one that is slower would hold a connection for nothing. */
+export interface Patience {
+  headersMs: number;
+  /** Header and body together. */
+  requestMs: number;
+  /** Who is late is found out at the next look. */
+  lookEveryMs: number;
+}
+
+const PATIENCE: Patience = { headersMs: 10_000, requestMs: 30_000, lookEveryMs: 2_000 };
 /** Longer than load balancers keep theirs (60 s is common), so that they never write into a closed one. */
 const KEEP_ALIVE_MS = 65_000;
 /** Requests in flight have this long to end when the server stops. */
 const DRAIN_MS = 5_000;
 
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const REQUEST_ID = /^[\w.-]{1,100}$/;
 /** The scheme and host of a target that names the server in full (RFC 9112, 3.2.2). */
 const AUTHORITY = /^https?:\/\/[^/?#]*/i;
@@ -62,7 +72,7 @@ function middlewaresOf(config: Config): Middleware[] {
           asPlain(
             cors({
               origin: [...config.corsOrigins],
-              methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+              methods: METHODS,
               exposedHeaders: [
                 "ETag",
                 "Location",
@@ -102,37 +112,6 @@ function checkHost({ httpVersion, headers }: IncomingMessage): void {
   if (httpVersion === "1.1" && headers.host === undefined) throw new BadRequest({});
 }
 
-/**
- * What HTTP itself goes wrong with never becomes a request; the answer is written to the bare socket.
- *
- * @param answering whether an answer to an earlier request is under way there
- */
-function answerBrokenRequest(
-  error: NodeJS.ErrnoException,
-  socket: Socket,
-  answering: boolean,
-): void {
-  if (error.code === "ECONNRESET" || !socket.writable || answering) {
-    socket.destroy();
-    return;
-  }
-  const kind = error.code === "HPE_HEADER_OVERFLOW" ? HeadersTooLarge : BadRequest;
-  const requestId = newId();
-  const { problem } = problemOf(new kind({}), requestId);
-  const body = JSON.stringify(problem);
-  socket.end(
-    [
-      `HTTP/1.1 ${problem.status} ${problem.title}`,
-      `Content-Type: ${PROBLEM_TYPE}`,
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      `X-Request-Id: ${requestId}`,
-      "Connection: close",
-      "",
-      body,
-    ].join("\r\n"),
-  );
-}
-
 export interface HttpServer {
   readonly server: Server;
   /** Whether it has begun to stop. */
@@ -152,7 +131,11 @@ export type RequestHandler = (
   requestId: string,
 ) => Promise<void>;
 
-export function httpServer(config: Config, handle: RequestHandler): HttpServer {
+export function httpServer(
+  config: Config,
+  handle: RequestHandler,
+  { headersMs, requestMs, lookEveryMs } = PATIENCE,
+): HttpServer {
   const middlewares = middlewaresOf(config);
   const connections = new Set<Socket>();
   const answers = new Set<ServerResponse>();
@@ -165,7 +148,8 @@ export function httpServer(config: Config, handle: RequestHandler): HttpServer {
     if (draining) hangUpIdle();
   };
 
-  const server = createServer({ requireHostHeader: false }, async (req, res) => {
+  const settings = { requireHostHeader: false, connectionsCheckingInterval: lookEveryMs };
+  const server = createServer(settings, async (req, res) => {
     answers.add(res);
     res.once("close", () => forget(res));
     const requestId = requestIdOf(req);
@@ -180,8 +164,8 @@ export function httpServer(config: Config, handle: RequestHandler): HttpServer {
       sendProblem(req, res, error, requestId);
     }
   });
-  server.requestTimeout = REQUEST_TIMEOUT_MS;
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = requestMs;
+  server.headersTimeout = headersMs;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.on("connection", (socket) => {
     connections.add(socket);
@@ -193,10 +177,30 @@ export function httpServer(config: Config, handle: RequestHandler): HttpServer {
   });
   // Who expects what we do not know gets the answer all the same, as RFC 9110 (10.1.1) allows.
   server.on("checkExpectation", (req, res) => server.emit("request", req, res));
-  server.on("clientError", (error, socket: Socket) => {
-    const answering = [...answers].some((res) => res.req.socket === socket && res.headersSent);
-    answerBrokenRequest(error, socket, answering);
+  const answersOn = (socket: Duplex) => [...answers].filter((res) => res.req.socket === socket);
+  /** Where half of an answer is out already, another one would be taken for the rest of it. */
+  const refuse = (socket: Duplex, fault: Error) => {
+    const isAnswering = answersOn(socket).some((res) => res.headersSent);
+    if (isAnswering || !socket.writable) socket.destroy();
+    else answerOnSocket(socket, fault);
+  };
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === "ECONNRESET") {
+      socket.destroy();
+      return;
+    }
+    const fault = faultOfHttp(error);
+    // Whose header was in order is a request like any other, and gets its answer as one.
+    const begun = answersOn(socket).find(({ req }) => !req.complete);
+    if (!begun || begun.headersSent) {
+      refuse(socket, fault);
+      return;
+    }
+    begun.setHeader("Connection", "close");
+    sendProblem(begun.req, begun, fault, String(begun.getHeader("X-Request-Id")));
   });
+  // A tunnel to somewhere else, which Node would refuse without a word.
+  server.on("connect", (_req, socket) => refuse(socket, new MethodNotAllowed({ allow: METHODS })));
 
   /** Node's own closing of idle connections spares those on which nothing was ever asked. */
   const hangUpIdle = () => {

@@ -81,12 +81,11 @@ export interface SystemPages {
 
 /**
  * @param parts.openApi the API's description
- * @param parts.notReady what is missing, or null; the words go to the log and not to the client
+ * @param parts.isReady whether requests can be served
  */
 export function systemPages(parts: {
   openApi: unknown;
-  notReady: () => Promise<string | null>;
-  log: { debug(message: string): void };
+  isReady: () => Promise<boolean>;
 }): SystemPages {
   const viewer = getAbsoluteFSPath();
   const pages = new Map<string, Page>([
@@ -94,11 +93,7 @@ export function systemPages(parts: {
     [
       "/health/ready",
       async (_req, res) => {
-        const missing = await parts.notReady();
-        if (missing !== null) {
-          parts.log.debug(`Not ready: ${missing}`);
-          throw new ServiceUnavailable({ retryAfter: 1 });
-        }
+        if (!(await parts.isReady())) throw new ServiceUnavailable({ retryAfter: 1 });
         sendHealthy(res);
       },
     ],

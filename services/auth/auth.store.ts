@@ -19,6 +19,8 @@ export type Rotation =
   | { outcome: "reused"; sessionId: string }
   | { outcome: "refused" };
 
+export type AuthStore = ReturnType<typeof authStore>;
+
 /**
  * Sessions and their refresh tokens. All times here are the database's, so that nodes whose clocks differ
  * agree on which sessions have ended since when. Tokens are stored as SHA-256 hashes.
@@ -27,7 +29,12 @@ export function authStore(database: Database) {
   const { sessions, refreshTokens } = defineSessions(database.sequelize);
   const inDays = (days: number) => literal(`now() + interval '${days} days'`);
 
-  /** Ends the live sessions among these; gives their ids. */
+  /**
+   * Ends the live sessions among these; gives their ids. One statement and no transaction: users asks for it
+   * while a transaction of its own holds the user's row, and the transactions of a process take turns, in the
+   * smallest pool one by one. A transaction here would wait for the turn of the one that waits for it; for a
+   * statement there is a connection left. And nobody who holds a session's row waits for the user's.
+   */
   const end = async (which: WhereOptions, endReason: SessionEndReason): Promise<string[]> => {
     const [, ended] = await database.guarded(() =>
       sessions.update(

@@ -1,7 +1,7 @@
 import type { Emit } from "../../lib/contract/define";
 import { newId } from "../../lib/ids";
 import type { Contracts } from "../contracts";
-import type { Event } from "./events.rules";
+import { changedFields, type Event } from "./events.rules";
 
 /**
  * The occurrence id of an event's cancellation: its own id as a UUID of version 8. An event is cancelled
@@ -28,9 +28,15 @@ export const announcements = (emit: Emit<Contracts>, now: Date) => ({
   created(event: Event): void {
     if (event.status !== "draft") emit("events.created", occurrence(event, now));
   },
-  updated(event: Event, reason: string | null = null): void {
-    if (event.status === "draft") return;
-    emit("events.updated", { ...occurrence(event, now), status: event.status, reason });
+  updated(before: Event, after: Event, reason: string | null = null): void {
+    if (after.status === "draft") return;
+    emit("events.updated", {
+      ...occurrence(after, now),
+      status: after.status,
+      titleBefore: before.title,
+      changed: changedFields(before, after),
+      reason,
+    });
   },
   cancelled(event: Event, reason: string | null): void {
     emit("events.cancelled", { ...occurrence(event, now), id: cancellationId(event.id), reason });

@@ -5,6 +5,7 @@ import {
   id,
   instant,
   integer,
+  list,
   nullable,
   object,
   oneOf,
@@ -15,6 +16,7 @@ import {
 import { defineError, PreconditionFailed } from "../../lib/errors";
 import { pageOf } from "../../lib/list";
 import {
+  CHANGEABLE,
   capacity,
   coordinates,
   currency,
@@ -46,11 +48,17 @@ export const CapacityBelowSold = defineError<{ capacity: number; sold: number }>
   ({ capacity, sold }) =>
     `${sold} seats are taken already; a capacity of ${capacity} is too small.`,
 );
-export const InvalidTransition = defineError<{ from: EventStatus; to: string }>(
+/** `over`: the step is refused because the event's end has passed. */
+export const InvalidTransition = defineError<{ from: EventStatus; to: string; over: boolean }>(
   "INVALID_TRANSITION",
   409,
   "Invalid transition",
-  ({ from, to }) => `An event that is ${from} cannot be ${to}.`,
+  ({ from, to, over }) => {
+    if (!over) return `An event that is ${from} cannot be ${to}.`;
+    return from === "completed"
+      ? `This event is over and cannot be ${to} any more.`
+      : "The times of this event have passed; give it new ones first.";
+  },
 );
 
 const hostShape = object({ id: id(), name: text({ maxLength: 100 }) }, "Host");
@@ -258,6 +266,9 @@ export const events = defineContract({
       payload: object({
         ...occurrence,
         status: oneOf(STATUSES),
+        /** Under which its attendees know it so far. */
+        titleBefore: title,
+        changed: list(oneOf(CHANGEABLE)),
         reason: nullable(reason),
       }),
     },

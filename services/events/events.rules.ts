@@ -9,7 +9,7 @@ import {
   type eventShape,
   InvalidTransition,
 } from "./events.contract";
-import { type EventStatus, type eventChanges, STATUSES } from "./events.validations";
+import { CHANGEABLE, type EventStatus, type eventChanges, STATUSES } from "./events.validations";
 
 export type Event = ValueOf<typeof eventShape>;
 export type EventChanges = ObjectOf<typeof eventChanges>;
@@ -50,7 +50,9 @@ export function checkTransition(event: Event, to: Transition, now: Date): void {
   const step = LIFECYCLE.find(
     (candidate) => candidate.from === event.status && candidate.to === to,
   );
-  if (!step?.guard(event, now)) throw new InvalidTransition({ from: event.status, to });
+  if (step?.guard(event, now)) return;
+  const over = event.status === "completed" || step?.guard === notOver;
+  throw new InvalidTransition({ from: event.status, to, over });
 }
 
 /** Whether a cancellation has begun and not come to its end: its bookings are not all cancelled. */
@@ -63,7 +65,8 @@ export function statusAt(stored: EventStatus, endDateTime: Date, now: Date): Eve
 }
 
 /**
- * Checks what belongs together in times, sale window and price.
+ * Checks what belongs together in times, sale window and price. An end in the past is possible for what has
+ * begun: its host ends it early, or says when it did end.
  *
  * @param before the event as it is, when it is a change: a start that stays may lie in the past
  * @throws ValidationFailed with every field at fault
@@ -86,9 +89,20 @@ export function checkSchedule(after: Schedule, now: Date, before?: Schedule): vo
   if (errors.length) throw new ValidationFailed({ errors });
 }
 
+/** The fields in which an event differs from what it was. */
+export const changedFields = (before: Event, after: Event) =>
+  CHANGEABLE.filter((field) => !isDeepStrictEqual(before[field], after[field]));
+
 /** Whether a change would leave the event as it is: nobody is told of it, and no version counts it. */
 export const changesNothing = (event: Event, changes: EventChanges): boolean =>
-  isDeepStrictEqual({ ...event, ...changes }, event);
+  changedFields(event, { ...event, ...changes }).length === 0;
+
+/** The same with each tag once, in its first spelling: tags are compared without case. */
+export function withTagsOnce<C extends { tags?: string[] }>(changes: C): C {
+  if (changes.tags === undefined) return changes;
+  const keys = changes.tags.map((tag) => tag.toLowerCase());
+  return { ...changes, tags: changes.tags.filter((_, i) => keys.indexOf(keys[i] ?? "") === i) };
+}
 
 /** @throws ValidationFailed for a change that contradicts itself, whatever the event is */
 export function checkChanges(changes: EventChanges): void {
@@ -119,7 +133,7 @@ export function checkVersion(ifMatch: string | undefined, version: number): void
 /** @throws InvalidTransition for an event whose time is over: it is history */
 export function checkChangeable({ status }: Event): void {
   if (status === "cancelled" || status === "completed") {
-    throw new InvalidTransition({ from: status, to: "changed" });
+    throw new InvalidTransition({ from: status, to: "changed", over: status === "completed" });
   }
 }
 

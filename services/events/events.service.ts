@@ -6,59 +6,20 @@
  * is cancelled or removed has no active booking left once the answer is out.
  */
 import type { ServiceSchema } from "moleculer";
-import type { Call, Emit } from "../../lib/contract/define";
-import { isError } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
-import { type Contracts, implement } from "../contracts";
+import { implement } from "../contracts";
 import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
-import { EventNotFound, events } from "./events.contract";
+import { events } from "./events.contract";
 import { checkCatalogue, checkManaged, viewerOf, visibleEvent } from "./events.lookup";
+import { eventsRemoval } from "./events.removal";
 import * as rules from "./events.rules";
 import { eventsStore } from "./events.store";
-
-/** Each round removes a chunk of a host's events; more rounds than this mean that one will not go. */
-const MOST_ROUNDS = 1_000;
 
 export default function eventsService({ clock, database }: Kernel): ServiceSchema {
   const store = eventsStore(database);
 
-  const remove = async (
-    id: string,
-    ifMatch: string | undefined,
-    { call, emit }: { call: Call<Contracts>; emit: Emit<Contracts> },
-  ) => {
-    const now = clock.now();
-    // A draft has no bookings and nobody has heard of it.
-    const isDraft = (event: rules.Event) => {
-      if (event.status !== "draft") return false;
-      rules.checkVersion(ifMatch, event.version);
-      return true;
-    };
-    if (await store.removeIf(id, now, isDraft)) return;
-    // Three steps, each of which may be repeated: nobody books any more; nobody has a booking; it is gone.
-    const { after } = await store.change(id, now, (event) => {
-      // Whoever takes up a removal that broke off has seen the event as it was before.
-      if (!rules.isUnfinished(event)) rules.checkVersion(ifMatch, event.version);
-      return event.status === "cancelled" ? null : { status: "cancelled" };
-    });
-    await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
-    // Of those who remove it at once one does it, and one tells of it.
-    if (!(await store.remove(id, now))) throw new EventNotFound({});
-    announcements(emit, now).deleted(after);
-  };
-
-  /** Removes an event unless somebody else has done so meanwhile. */
-  const removeIfThere = async (
-    id: string,
-    ctx: { call: Call<Contracts>; emit: Emit<Contracts> },
-  ) => {
-    try {
-      await remove(id, undefined, ctx);
-    } catch (error) {
-      if (!isError(error, EventNotFound)) throw error;
-    }
-  };
+  const { remove, removeOfHost } = eventsRemoval(store, clock);
 
   return implement(events, {
     actions: {
@@ -68,13 +29,14 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
           { saleStartsAt: null, saleEndsAt: null, currency: null, ...params },
           now,
         );
-        const event = await store.create(params, now);
+        const event = await store.create(rules.withTagsOnce(params), now);
         announcements(emit, now).created(event);
         return event;
       },
 
-      async $update({ params: { id, ifMatch, ...changes }, emit }) {
+      async $update({ params: { id, ifMatch, ...given }, emit }) {
         const now = clock.now();
+        const changes = rules.withTagsOnce(given);
         const { before, after } = await store.change(id, now, (event) => {
           rules.checkSchedule({ ...event, ...changes }, now, event);
           rules.checkVersion(ifMatch, event.version);
@@ -84,20 +46,13 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
           }
           return rules.changesNothing(event, changes) ? null : changes;
         });
-        if (after.version !== before.version) announcements(emit, now).updated(after);
+        if (after.version !== before.version) announcements(emit, now).updated(before, after);
         return after;
       },
 
       $delete: ({ params: { id, ifMatch }, ...ctx }) => remove(id, ifMatch, ctx),
 
-      async $deleteOfHost({ params: { hostId }, ...ctx }) {
-        for (let round = 0; round < MOST_ROUNDS; round++) {
-          const ids = await store.idsOfHost(hostId);
-          if (ids.length === 0) return;
-          for (const id of ids) await removeIfThere(id, ctx);
-        }
-        throw new Error(`Events of host ${hostId} keep coming`);
-      },
+      $deleteOfHost: ({ params: { hostId }, ...ctx }) => removeOfHost(hostId, ctx),
 
       $find: ({ params }) => store.find(params.id, clock.now()),
 
@@ -134,7 +89,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         });
         const announce = announcements(emit, now);
         if (before.status === "draft") announce.created(after);
-        else announce.updated(after);
+        else announce.updated(before, after);
         return after;
       },
 
@@ -142,12 +97,12 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         rules.checkChanges(times);
         await checkManaged(call, id, caller);
         const now = clock.now();
-        const { after } = await store.change(id, now, (event) => {
+        const { before, after } = await store.change(id, now, (event) => {
           rules.checkSchedule({ ...event, ...times }, now, event);
           rules.checkTransition(event, "postponed", now);
           return { ...times, status: "postponed" };
         });
-        announcements(emit, now).updated(after, reason);
+        announcements(emit, now).updated(before, after, reason);
         return after;
       },
 

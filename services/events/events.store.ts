@@ -134,6 +134,8 @@ export type NewEvent = EventChanges &
     status: "draft" | "published";
   };
 
+export type EventsStore = ReturnType<typeof eventsStore>;
+
 export function eventsStore(database: Database) {
   const events = defineEvent(database.sequelize);
 

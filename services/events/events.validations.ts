@@ -17,6 +17,7 @@ import {
   withDefault,
 } from "../../lib/contract/rules";
 import { listParams } from "../../lib/list";
+import { canonicalTimeZone } from "./events.time-zones";
 
 export const STATUSES = ["draft", "published", "postponed", "cancelled", "completed"] as const;
 export type EventStatus = (typeof STATUSES)[number];
@@ -26,16 +27,8 @@ const MAX_PRICE = 100_000_000;
 /** Half the way around the earth: everything is nearer. */
 const MAX_RADIUS_KM = 20_038;
 
+const TIME_ZONE_HINT = "must be a time zone's name (IANA), e.g. Europe/Vienna";
 const CURRENCIES = new Set(Intl.supportedValuesOf("currency"));
-
-function isTimeZone(value: string): boolean {
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: value });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 export const title = text({ minLength: 1, maxLength: 200 });
 export const description = text({ maxLength: 10_000, multiline: true });
@@ -57,11 +50,15 @@ export const timeZone = text({
   maxLength: 64,
   // Offsets such as +02:00 are no zones: they do not know summer time.
   pattern: /^[A-Za-z]/,
-  hint: "must be a time zone's name (IANA), e.g. Europe/Vienna",
-  also: (value) =>
-    isTimeZone(value) ? undefined : "must be a time zone's name (IANA), e.g. Europe/Vienna",
+  hint: TIME_ZONE_HINT,
+  also: (value) => (canonicalTimeZone(value) ? undefined : TIME_ZONE_HINT),
+  normalize: (value) => canonicalTimeZone(value) ?? value,
 });
-export const tags = list(text({ minLength: 1, maxLength: 40 }), { max: 20 });
+const tag = text({ minLength: 1, maxLength: 40 });
+export const tags = described(
+  list(tag, { max: 20 }),
+  "Of tags that differ by case alone the first one stays.",
+);
 export const coordinates = object(
   { lat: number({ min: -90, max: 90 }), lng: number({ min: -180, max: 180 }) },
   "Coordinates",
@@ -89,7 +86,10 @@ export const newEvent = {
 export const eventChanges = {
   title: optional(title),
   startDateTime: optional(instant()),
-  endDateTime: optional(instant()),
+  endDateTime: described(
+    optional(instant()),
+    "May lie in the past once the event has begun: it is over then, and does not change any more.",
+  ),
   capacity: optional(capacity),
   description: newEvent.description,
   location: newEvent.location,
@@ -103,6 +103,12 @@ export const eventChanges = {
   saleEndsAt: newEvent.saleEndsAt,
 };
 
+/** What may be named as changed: what a host sets, and the status. `Object.keys` knows no more than strings. */
+export const CHANGEABLE = [
+  "status",
+  ...(Object.keys(eventChanges) as (keyof typeof eventChanges)[]),
+] as const;
+
 export const filters = {
   category: described(
     optional(text({ minLength: 1, maxLength: 50 })),
@@ -114,7 +120,7 @@ export const filters = {
     "Events that start at this time or later, those that are over included.",
   ),
   to: described(optional(instant()), "Events that start at this time or earlier."),
-  tag: optional(text({ minLength: 1, maxLength: 40 })),
+  tag: described(optional(tag), "Without case."),
   status: optional(oneOf(STATUSES)),
   availableEventId: optional(id()),
   available: described(optional(queryBoolean()), "true: only events with a free seat."),

@@ -25,9 +25,17 @@ export interface Notice {
 interface EventFacts {
   eventId: string;
   title: string;
-  startDateTime: string;
-  timeZone: string;
   reason?: string | null;
+}
+/** What has become of an event, and in which fields it is another than before. */
+interface ChangeFacts extends EventFacts {
+  titleBefore: string;
+  startDateTime: string;
+  endDateTime: string;
+  timeZone: string;
+  location: string | null;
+  status: string;
+  changed: readonly string[];
 }
 interface BookingFacts {
   bookingId: string;
@@ -38,10 +46,24 @@ interface BookingFacts {
 
 const seats = (quantity: number) => (quantity === 1 ? "1 seat" : `${quantity} seats`);
 
-const when = ({ startDateTime, timeZone }: Pick<EventFacts, "startDateTime" | "timeZone">) =>
-  new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "short", timeZone }).format(
-    new Date(startDateTime),
-  );
+/** A moment on the event's own clock. */
+const when = (moment: string, timeZone: string) => {
+  const clock = { dateStyle: "full", timeStyle: "short", timeZone } as const;
+  return `${new Intl.DateTimeFormat("en-GB", clock).format(new Date(moment))} (${timeZone})`;
+};
+
+/** What has changed of that which an attendee goes by, a sentence each. */
+function news(event: ChangeFacts): string {
+  const { title, startDateTime, endDateTime, timeZone, location, changed } = event;
+  const sentences: [field: string, sentence: string][] = [
+    ["title", `New title: «${title}».`],
+    ["startDateTime", `New start: ${when(startDateTime, timeZone)}.`],
+    ["endDateTime", `New end: ${when(endDateTime, timeZone)}.`],
+    ["timeZone", `New time zone: ${timeZone}.`],
+    ["location", location ? `New place: «${location}».` : "New place: to be announced."],
+  ];
+  return sentences.map(([field, words]) => (changed.includes(field) ? ` ${words}` : "")).join("");
+}
 
 /** A reason that was given, as a sentence of its own. */
 const because = (reason: string | null | undefined) => (reason ? ` Reason: ${reason}` : "");
@@ -90,21 +112,23 @@ export const bookingCancelled = (booking: BookingFacts): Notice =>
     `Your booking of ${seats(booking.quantity)} for «${booking.eventTitle}» is cancelled.`,
   );
 
-/** What attendees of a changed or postponed event are told. */
-export const eventUpdated = (event: EventFacts & { status: string }): Notice =>
-  event.status === "postponed"
-    ? aboutEvent(
-        "event.updated",
-        event,
-        `Postponed: ${event.title}`,
-        `«${event.title}» is postponed.${because(event.reason)}`,
-      )
-    : aboutEvent(
-        "event.updated",
-        event,
-        `Changed: ${event.title}`,
-        `«${event.title}» has changed; it starts on ${when(event)} (${event.timeZone}).`,
-      );
+/** What attendees of an event are told that was postponed, published again or otherwise changed. */
+export function eventUpdated(event: ChangeFacts): Notice {
+  const { title, titleBefore, status, changed } = event;
+  const about = (words: string, body: string) =>
+    aboutEvent("event.updated", event, words, `${body}${because(event.reason)}`);
+  if (changed.includes("status") && status === "postponed") {
+    const until = news(event) || " Its new times will be announced.";
+    return about(`Postponed: ${title}`, `«${title}» is postponed.${until}`);
+  }
+  if (changed.includes("status") && status === "published") {
+    const start = when(event.startDateTime, event.timeZone);
+    return about(`On again: ${title}`, `«${title}» is on again. It starts on ${start}.`);
+  }
+  const still = status === "postponed" ? " It is still postponed." : "";
+  const what = news(event) || " See its details.";
+  return about(`Changed: ${titleBefore}`, `«${titleBefore}» has changed.${what}${still}`);
+}
 
 /** What attendees of a cancelled or removed event are told. */
 export const eventCancelled = (event: EventFacts): Notice =>

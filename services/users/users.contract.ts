@@ -32,6 +32,12 @@ export const UsernameTaken = defineError(
   "Username taken",
   () => "Another account has this username.",
 );
+export const LastAdministrator = defineError(
+  "LAST_ADMINISTRATOR",
+  409,
+  "Last administrator",
+  () => "Nobody else is an administrator; make somebody one first.",
+);
 
 export const userShape = object(
   {
@@ -94,7 +100,7 @@ export const users = defineContract({
       summary: "Change a user's fields",
       params: { id: id(), ...changes },
       result: userShape,
-      errors: [UserNotFound, EmailTaken, UsernameTaken],
+      errors: [UserNotFound, EmailTaken, UsernameTaken, LastAdministrator],
     },
     $delete: {
       summary:
@@ -103,7 +109,7 @@ export const users = defineContract({
       params: { id: id() },
       result: null,
       // Of somebody who is erased already, too, but only when nothing of theirs is left.
-      errors: [UserNotFound],
+      errors: [UserNotFound, LastAdministrator],
     },
     $find: {
       summary: "Find a user by id",
@@ -169,7 +175,7 @@ export const users = defineContract({
         path: "/users/:id",
         missing: { id: UserNotFound },
       },
-      errors: [UserNotFound, EmailTaken, UsernameTaken],
+      errors: [UserNotFound, EmailTaken, UsernameTaken, LastAdministrator],
     },
     delete: {
       summary:
@@ -179,7 +185,7 @@ export const users = defineContract({
       result: null,
       access: "signedIn",
       rest: { method: "DELETE", path: "/users/:id", missing: { id: UserNotFound } },
-      errors: [UserNotFound],
+      errors: [UserNotFound, LastAdministrator],
     },
   },
   events: {},

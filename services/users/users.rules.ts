@@ -1,7 +1,7 @@
 import type { Caller, Role } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
 import { Forbidden, ValidationFailed } from "../../lib/errors";
-import type { publicUserShape, userShape } from "./users.contract";
+import { LastAdministrator, type publicUserShape, type userShape } from "./users.contract";
 
 type User = ValueOf<typeof userShape>;
 
@@ -41,4 +41,12 @@ export function checkChanges(changes: { role?: Role }, caller: Caller): void {
 /** @throws Forbidden unless it is the caller's own account or the caller is an administrator */
 export function checkMayChange(id: string, caller: Caller): void {
   if (!isOwnOrAdmin(id, caller)) throw new Forbidden({});
+}
+
+/**
+ * @param administrators ids of all there are
+ * @throws LastAdministrator where this one is all of them
+ */
+export function checkMayStepDown(id: string, administrators: readonly string[]): void {
+  if (administrators.length === 1 && administrators[0] === id) throw new LastAdministrator({});
 }

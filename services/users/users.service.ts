@@ -1,8 +1,9 @@
 /**
  * users: people. Owns the table users.
  *
- * Invariants: email addresses and usernames are unique without case; nobody gives themselves a role; an
- * erased user leaves no personal data, no session, no active booking and no event behind.
+ * Invariants: email addresses and usernames are unique without case; nobody gives themselves a role; once
+ * there is an administrator there always is one; an erased user leaves no personal data, no session, no active
+ * booking and no event behind.
  */
 import type { ServiceSchema } from "moleculer";
 import { isError } from "../../lib/errors";
@@ -27,10 +28,17 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
       },
 
       async $delete({ params: { id }, call }) {
-        const wasErased = await store.isErased(id);
+        const role = await store.roleUnlessErased(id);
+        const endSessions = async () => {
+          await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
+        };
+        // The role first: of administrators who leave at once the last is refused while nothing is gone.
+        if (role === "admin") {
+          await store.update(id, { role: "attendee" }, clock.now(), endSessions);
+        }
         // Tokens first, so that little that is new comes while the old is cleared away.
         const clearAway = async () => {
-          await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
+          await endSessions();
           await call("events.$deleteOfHost", { hostId: id });
           await call("bookings.$delete", { userId: id, reason: "user_deleted" });
           await call("notifications.$deleteOfUser", { userId: id });
@@ -38,7 +46,8 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
         // The row after that, so that a run that broke off can be repeated.
         await clearAway();
         // Whoever repeats a run that broke off after that must come as far as here.
-        if (wasErased) throw new UserNotFound({});
+        if (role === null) throw new UserNotFound({});
+        // One who was made an administrator meanwhile stays, and a repeat begins with the role again.
         await store.erase(id, clock.now());
         // What came in meanwhile; from here on nothing can, because all look for a live user under its lock.
         await clearAway();

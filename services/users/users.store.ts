@@ -1,11 +1,13 @@
 import type { Model } from "sequelize";
 import type { Role } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
-import { type Database, violatedConstraint } from "../../lib/database";
+import { type Database, type Transaction, violatedConstraint } from "../../lib/database";
+import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EmailTaken, UserNotFound, UsernameTaken, type userShape } from "./users.contract";
 import { defineUser } from "./users.model";
+import { checkMayStepDown } from "./users.rules";
 
 type User = ValueOf<typeof userShape>;
 
@@ -63,6 +65,43 @@ export interface NewUser {
 export function usersStore(database: Database) {
   const users = defineUser(database.sequelize);
 
+  /**
+   * Locks a user's row and those of all administrators, so that the user may get a lesser role. Of two
+   * administrators who give up the role or take it from each other the second waits here for the first, and
+   * then counts one less; without the locks each would count the other, and none would be left. One statement
+   * locks them all, by id, so that nobody holds what the other waits for. NO KEY, because a row that refers to
+   * an administrator, as a notification does, need not wait. Whoever becomes one meanwhile is not counted yet.
+   *
+   * @throws LastAdministrator
+   */
+  const lockToStepDown = async (id: string, transaction: Transaction): Promise<void> => {
+    const locked = await database.query<{ id: string; role: Role }>(
+      `SELECT id, role FROM users
+        WHERE deleted_at IS NULL AND (id = $id OR role = 'admin')
+        ORDER BY id FOR NO KEY UPDATE`,
+      { id },
+      transaction,
+    );
+    checkMayStepDown(
+      id,
+      locked.filter(({ role }) => role === "admin").map((administrator) => administrator.id),
+    );
+  };
+
+  /**
+   * The role of somebody; null where only the row without personal data is left of them.
+   *
+   * @throws UserNotFound where there is no row at all
+   */
+  const roleUnlessErased = async (id: string): Promise<Role | null> => {
+    const [row] = await database.query<{ role: Role | null }>(
+      "SELECT CASE WHEN deleted_at IS NULL THEN role END AS role FROM users WHERE id = $id",
+      { id },
+    );
+    if (!row) throw new UserNotFound({});
+    return row.role;
+  };
+
   return {
     /** @throws EmailTaken, UsernameTaken: decided by the unique indexes, so that of two at once one wins */
     async create(person: NewUser, now: Date): Promise<User> {
@@ -79,7 +118,7 @@ export function usersStore(database: Database) {
      *
      * @param endSessions called for a new role, while the row is locked: nobody can sign in with the old one
      *   meanwhile, and where it fails the role stays, so that a repeat does everything. It may run twice.
-     * @throws UserNotFound, EmailTaken, UsernameTaken
+     * @throws UserNotFound, EmailTaken, UsernameTaken, LastAdministrator
      */
     async update(
       id: string,
@@ -90,6 +129,9 @@ export function usersStore(database: Database) {
       const fields = Object.keys(changes) as (keyof typeof changes)[];
       try {
         return await database.transaction(async (transaction) => {
+          if (changes.role !== undefined && changes.role !== "admin") {
+            await lockToStepDown(id, transaction);
+          }
           const user = await users.findOne({
             where: { id, deletedAt: null },
             transaction,
@@ -206,19 +248,7 @@ export function usersStore(database: Database) {
       });
     },
 
-    /**
-     * Whether only the row without personal data is left of somebody.
-     *
-     * @throws UserNotFound where there is no row at all
-     */
-    async isErased(id: string): Promise<boolean> {
-      const [row] = await database.query<{ erased: boolean }>(
-        "SELECT deleted_at IS NOT NULL AS erased FROM users WHERE id = $id",
-        { id },
-      );
-      if (!row) throw new UserNotFound({});
-      return row.erased;
-    },
+    roleUnlessErased,
 
     /** The role of whoever has this address, or undefined. */
     async roleOf(email: string): Promise<Role | undefined> {
@@ -231,18 +261,21 @@ export function usersStore(database: Database) {
 
     /**
      * Forgets a person. The row stays without personal data: bookings and events may hang on it, and so do
-     * the ended sessions, by which every node knows that tokens of theirs are refused.
+     * the ended sessions, by which every node knows that tokens of theirs are refused. An administrator is
+     * never erased: who is one gives up the role first, with {@link update}, which knows whether that may be.
      *
-     * @throws UserNotFound
+     * @throws UserNotFound; ServiceUnavailable for an administrator
      */
     async erase(id: string, now: Date): Promise<void> {
       const erased = await database.query(
         `UPDATE users SET name = $name, username = NULL, email = NULL, phone = NULL,
                 password_hash = NULL, email_verified = false, updated_at = $now, deleted_at = $now
-          WHERE id = $id AND deleted_at IS NULL RETURNING 1`,
+          WHERE id = $id AND deleted_at IS NULL AND role <> 'admin' RETURNING 1`,
         { id, name: ERASED_NAME, now },
       );
-      if (erased.length === 0) throw new UserNotFound({});
+      if (erased.length > 0) return;
+      const role = await roleUnlessErased(id);
+      throw role === null ? new UserNotFound({}) : new ServiceUnavailable({ retryAfter: 1 });
     },
   };
 }

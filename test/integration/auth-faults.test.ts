@@ -85,6 +85,45 @@ describe("A sign-in with what changes meanwhile", () => {
   });
 });
 
+describe("An account that is erased meanwhile", () => {
+  /** What is found of the account once the password or the token was found right. */
+  const FINDING = /FROM users u WHERE u\.id/;
+  const isErasedDuring = async ({ who }: Person, work: () => Promise<Answer>): Promise<Answer> => {
+    const held = database.holds(FINDING);
+    const answer = work();
+    await held.isReached;
+    await system.database.query(
+      `UPDATE users SET email = NULL, username = NULL, phone = NULL, password_hash = NULL,
+              deleted_at = now() WHERE id = $1`,
+      [who.id],
+    );
+    held.letGo();
+    return answer;
+  };
+
+  test("opens to a sign-in no more than one that there never was", async () => {
+    const alice = await api.attendee("Alice");
+    const stranger = await signsIn(api, { ...alice.who, email: "nobody@example.org" });
+    const refused = await isErasedDuring(alice, () => signsIn(api, alice.who));
+    expectProblem(refused, 401, "INVALID_CREDENTIALS");
+    expect({ ...refused.body, requestId: "" }).toEqual({ ...stranger.body, requestId: "" });
+  });
+
+  test("gives no new tokens", async () => {
+    const alice = await api.attendee("Alice");
+    const refused = await isErasedDuring(alice, () => refreshes(api, alice.refreshToken));
+    expectProblem(refused, 401, "UNAUTHENTICATED");
+    expect(refused.body.detail).toMatch(/^The refresh token /);
+  });
+
+  test("is nobody to its own access token", async () => {
+    const alice = await api.attendee("Alice");
+    const refused = await isErasedDuring(alice, () => alice.tries("GET", "/auth/me"));
+    expectProblem(refused, 401, "UNAUTHENTICATED");
+    expect(refused.body.detail).toContain("Authorization: Bearer");
+  });
+});
+
 describe("A service that is away for a moment", () => {
   test("a refresh can be repeated with the same token when no token could be signed", async () => {
     const alice = await api.attendee("Alice");

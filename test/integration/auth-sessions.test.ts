@@ -1,12 +1,18 @@
 import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
 import { eventually } from "../support/eventually";
-import { Api, Person } from "../support/people";
+import { type Answer, Api, Person } from "../support/people";
 import { expectProblem } from "../support/problems";
 import { SPREADS, startTestSystem, type TestSystem } from "../support/system";
 
 const refreshes = (api: Api, refreshToken: unknown) =>
   api.request("POST", "/auth/refresh", { body: { refreshToken } });
 const whoIs = (api: Api, token: string) => api.get("/auth/me", { token });
+
+/** The words are about the token that was sent, not about a header that nobody needs here. */
+function expectRefusedToken(answer: Answer): void {
+  expectProblem(answer, 401, "UNAUTHENTICATED");
+  expect(answer.body.detail).toMatch(/^The refresh token /);
+}
 
 /** The same person in another session. */
 async function elsewhere({ who, api }: Person): Promise<Person> {
@@ -65,8 +71,8 @@ describe.each(SPREADS)("Sessions in %s", (spread) => {
     const second = await refreshes(api, first.body.refreshToken);
     expect(second.status).toBe(200);
 
-    expectProblem(await refreshes(api, alice.refreshToken), 401, "UNAUTHENTICATED");
-    expectProblem(await refreshes(api, second.body.refreshToken), 401, "UNAUTHENTICATED");
+    expectRefusedToken(await refreshes(api, alice.refreshToken));
+    expectRefusedToken(await refreshes(api, second.body.refreshToken));
     await eventually(async () => {
       for (const token of [alice.token, first.body.token, second.body.token]) {
         expect((await whoIs(api, token)).status).toBe(401);
@@ -199,7 +205,7 @@ describe("Refresh tokens that are none", () => {
   test.each(["nonsense", "x".repeat(200), "null", "'; DROP TABLE sessions; --"])(
     "%s: 401",
     async (token) => {
-      expectProblem(await refreshes(api, token), 401, "UNAUTHENTICATED");
+      expectRefusedToken(await refreshes(api, token));
     },
   );
   test.each([undefined, null, "", 5, {}, ["x"], "x".repeat(201), "a\u0000b"])(
@@ -212,7 +218,9 @@ describe("Refresh tokens that are none", () => {
   test("an access token refreshes nothing, a refresh token opens nothing", async () => {
     const alice = await api.attendee("Alice");
     expect((await refreshes(api, alice.token)).status).toBe(alice.token.length > 200 ? 422 : 401);
-    expectProblem(await whoIs(api, alice.refreshToken), 401, "UNAUTHENTICATED");
+    const refused = await whoIs(api, alice.refreshToken);
+    expectProblem(refused, 401, "UNAUTHENTICATED");
+    expect(refused.body.detail).toContain("Authorization: Bearer");
     await isSignedIn(alice);
   });
 
@@ -221,6 +229,6 @@ describe("Refresh tokens that are none", () => {
     await system.database.query("UPDATE sessions SET expires_at = now() WHERE user_id = $1", [
       alice.who.id,
     ]);
-    expectProblem(await refreshes(api, alice.refreshToken), 401, "UNAUTHENTICATED");
+    expectRefusedToken(await refreshes(api, alice.refreshToken));
   });
 });

@@ -1,7 +1,11 @@
+import { brokerOptions, createBroker } from "../../lib/broker";
+import { systemClock } from "../../lib/clock";
+import { openDatabase } from "../../lib/database";
+import { services } from "../../services";
 import { createTestDatabase } from "../support/database";
 import { type Answer, Api } from "../support/people";
 import { expectProblem, faultyFields, outcome } from "../support/problems";
-import { startTestSystem, type TestSystem } from "../support/system";
+import { startTestSystem, type TestSystem, testConfig } from "../support/system";
 
 const PASSWORD = "correct horse 1";
 
@@ -103,6 +107,18 @@ describe("Registering", () => {
     expect(faultyFields(refused)).toEqual([field]);
     expect(JSON.stringify(refused.body)).not.toContain(PASSWORD);
     expect(await countOfUsers()).toBe(before);
+  });
+
+  test("a password that is too long is told so in bytes, which is what it is measured in", async () => {
+    for (const letter of ["x", "ü"]) {
+      const refused = await registers({
+        email: "long@example.org",
+        password: `1${letter.repeat(72)}`,
+      });
+      expect(refused.body.errors).toEqual([
+        { field: "password", message: "must have 72 bytes at most" },
+      ]);
+    }
   });
 
   test.each([
@@ -274,6 +290,32 @@ describe("The first administrator", () => {
     }
     await startsWith(async () => {}, "ROOT@example.org");
     expect(await admins()).toEqual([{ email: "root@example.org" }]);
+  });
+
+  test("is in the log by the variable's name, not by the address", async () => {
+    const data = await createTestDatabase();
+    const config = testConfig(data.url, {
+      ADMIN_EMAIL: "root@example.org",
+      ADMIN_PASSWORD: "root password 1",
+      LOG_LEVEL: "info",
+    });
+    const database = openDatabase(data.url, { connections: 3 });
+    const lines: string[] = [];
+    const broker = createBroker(
+      brokerOptions(config, { log: { write: (line) => lines.push(line) } }),
+      (["core", "users", "auth"] as const).map((name) =>
+        services[name]({ config, clock: systemClock, database }),
+      ),
+    );
+    try {
+      await broker.start();
+    } finally {
+      await broker.stop();
+      await database.close();
+      await data.drop();
+    }
+    expect(lines.join("")).toContain("Created the administrator of ADMIN_EMAIL");
+    expect(lines.join("")).not.toMatch(/root@|root password/);
   });
 
   test("another password in the configuration does not change the account's", async () => {

@@ -1,21 +1,13 @@
-import type { Database } from "../../lib/database";
 import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
 import { crowd } from "../support/crowd";
 import { type Answer, Api, type Booking, type Event, inDays, type Person } from "../support/people";
 import { startTestSystem, type TestSystem } from "../support/system";
+import { untilItBites, withoutLocks } from "../support/unguarded";
 
 /**
  * Real races over HTTP on a real database, and for each guard a control that shows what happens without it.
  * A control is repeated until the race bites, and fails when it never does: then the race proves nothing.
  */
-const MOST_ROUNDS = 30;
-
-/** Takes the row locks away: who reads the seats no longer waits for whoever is taking some. */
-const withoutLocks = (database: Database): Database => ({
-  ...database,
-  query: (sql, bind, transaction) =>
-    database.query(sql.replace(/FOR UPDATE( OF \w+)?/g, ""), bind, transaction),
-});
 
 const bookAtOnce = (people: Person[], event: { id: string }): Promise<Answer[]> =>
   Promise.all(people.map((person) => person.triesToBook(event)));
@@ -378,11 +370,6 @@ describe("Races", () => {
 });
 
 describe("Controls: the same races with the locks taken away", () => {
-  /** Repeats a race on events of their own until it bites; gives whether it did. */
-  const untilItBites = async (round: () => Promise<boolean>): Promise<boolean> => {
-    for (let i = 0; i < MOST_ROUNDS; i++) if (await round()) return true;
-    return false;
-  };
   const unguarded = async (
     droppedConstraints: string[],
     work: (system: TestSystem, api: Api, hanna: Person) => Promise<void>,

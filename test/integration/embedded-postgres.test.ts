@@ -320,11 +320,28 @@ describe("while it runs", () => {
   });
 
   test("a server that dies is reported, and stop() does not mind", async () => {
+    const postgres = await start({ dataDir: await usedFolder() });
+    process.kill(pidOf(postgres), "SIGKILL");
+    const { message } = await postgres.lost;
+    expect(message).toMatch(/ended unexpectedly: start Marquee again.* log is in \/.*\/log$/);
+    await postgres.stop();
+  });
+
+  test("a server that is stopped, or whose backends died, is not reported as lost", async () => {
     const lines: string[] = [];
     const postgres = await start({ dataDir: await usedFolder(), log: (line) => lines.push(line) });
-    process.kill(pidOf(postgres), "SIGKILL");
-    await until(() => lines.find((line) => /ended unexpectedly/.test(line)));
+    const lost = jest.fn();
+    void postgres.lost.then(lost);
+    const rows = await query(
+      postgres.adminUrl,
+      "select pid from pg_stat_activity where application_name = 'marquee-lock'",
+    );
+    // PostgreSQL then ends all backends and recovers, on its own.
+    for (const { pid } of rows as { pid: number }[]) process.kill(pid, "SIGKILL");
+    await until(() => lines.find((line) => /reserved for us again/.test(line)));
     await postgres.stop();
+    await sleep(300);
+    expect(lost).not.toHaveBeenCalled();
   });
 
   test("a stop does not end the server of a Marquee that came after", async () => {

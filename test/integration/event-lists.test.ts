@@ -1,4 +1,6 @@
+import { type Database, openDatabase } from "../../lib/database";
 import { newId } from "../../lib/ids";
+import { conditionsOf } from "../../services/events/events.filters";
 import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
 import { MovableClock } from "../support/movable-clock";
 import { type Answer, Api, type Event, inDays, type Person } from "../support/people";
@@ -61,7 +63,7 @@ describe("Filters", () => {
     await hanna.createsEvent({
       title: "Vienna",
       ...on(1),
-      tags: ["jazz", "open air"],
+      tags: ["Jazz", "open air", "Überraschung"],
       coordinates: { lat: 48.2, lng: 16.37 },
       availableEventId: ids.music,
     });
@@ -134,6 +136,8 @@ describe("Filters", () => {
     ["status draft, for strangers", () => ({ status: "draft" }), []],
     ["status and from", () => ({ status: "completed", from: day(-4) }), []],
     ["tag", () => ({ tag: "jazz" }), ["Vienna", "Sold out"]],
+    ["tag without case", () => ({ tag: "jAZZ" }), ["Vienna", "Sold out"]],
+    ["tag without case, beyond ASCII", () => ({ tag: "ÜBERRASCHUNG" }), ["Vienna"]],
     ["tag of two words", () => ({ tag: "open air" }), ["Vienna"]],
     ["tag that is only part of one", () => ({ tag: "jaz" }), []],
     ["tag with wildcards", () => ({ tag: "%" }), []],
@@ -274,6 +278,63 @@ describe("Filters", () => {
   test("a list is for everybody but whoever shows a bad token", async () => {
     expectRefusal(await api.get("/events", { token: "bad" }), 401, "UNAUTHENTICATED");
     expectRefusal(await api.get("/events/search", { token: "bad" }), 401, "UNAUTHENTICATED");
+  });
+});
+
+describe("The index of tags", () => {
+  let host: Person;
+  let database: Database;
+  beforeAll(async () => {
+    host = await api.host("Tara");
+    database = openDatabase(system.database.url, { connections: 2 });
+  });
+  afterAll(async () => {
+    await database.query("DELETE FROM events WHERE host_id = $hostId", { hostId: host.who.id });
+    await database.close();
+  });
+
+  test("leads to the few in a large table", async () => {
+    await database.query(
+      `INSERT INTO events (id, host_id, title, start_date_time, end_date_time, time_zone, capacity, price, tags, status, created_at, updated_at)
+       SELECT gen_random_uuid(), $hostId::uuid, 'Tagged', now() + interval '1 day', now() + interval '2 days', 'UTC', 1, 0,
+              ARRAY['Common', 'Tag ' || i % 1000], 'published', now(), now()
+         FROM generate_series(1, 5000) i`,
+      { hostId: host.who.id },
+    );
+    await database.query("ANALYZE events");
+    const plan = async (tag: string) => {
+      const { where, bind } = conditionsOf({ tag, from: inDays(0) }, clock.now());
+      const lines = await database.query(
+        `EXPLAIN SELECT e.id FROM events e WHERE ${where.join(" AND ")}`,
+        bind,
+      );
+      return JSON.stringify(lines);
+    };
+    expect(await plan("tAG 7")).toContain("events_by_tag");
+    // The control: for what every event has it is of no use.
+    expect(await plan("common")).not.toContain("events_by_tag");
+    expect((await page("/events", { tag: "tag 7" })).pagination.total).toBe(5);
+  });
+
+  test("is left alone by a booking, as every other: the event's row changes in place (HOT)", async () => {
+    const { id } = await host.createsEvent({ tags: ["Quiet"] });
+    const inPlace = (change: string) =>
+      database.transaction(async (transaction) => {
+        const changedInPlace = async () => {
+          const [counted] = await database.query<{ hot: number }>(
+            "SELECT n_tup_hot_upd::int AS hot FROM pg_stat_xact_user_tables WHERE relname = 'events'",
+            {},
+            transaction,
+          );
+          return counted?.hot ?? 0;
+        };
+        const before = await changedInPlace();
+        await database.query(`UPDATE events SET ${change} WHERE id = $id`, { id }, transaction);
+        return (await changedInPlace()) > before;
+      });
+    expect(await inPlace("number_of_attendees = number_of_attendees + 1")).toBe(true);
+    // The control: a change that the index has to follow.
+    expect(await inPlace("tags = ARRAY['Loud']")).toBe(false);
   });
 });
 
@@ -693,8 +754,29 @@ describe("Pages", () => {
       all.slice(2),
     );
     for (const other of ["sort=price", "order=asc", "offset=2"]) {
-      const answer = await api.get(`/events?cursor=${cursor}&${other}`);
+      const answer = await api.get(`/events?hostId=${host.who.id}&cursor=${cursor}&${other}`);
       expectRefusal(answer, 422, "VALIDATION_FAILED", ["cursor"]);
+      expect(answer.body.errors[0].message).not.toContain("filters");
+    }
+  });
+
+  test("a cursor goes with its filters, and refuses others", async () => {
+    const host = await api.host("Fritz");
+    await madeBy(host, 3);
+    const mine = { hostId: host.who.id, from: inDays(0), minPrice: 0 };
+    const cursor = (await page("/events", { ...mine, limit: 2 })).pagination.nextCursor ?? "";
+    expect((await page("/events", { ...mine, cursor })).data).toHaveLength(1);
+    const { hostId: _none, ...everybodys } = mine;
+    for (const other of [
+      everybodys,
+      { ...mine, hostId: newId() },
+      { ...mine, minPrice: 1 },
+      { ...mine, tag: "a" },
+      {},
+    ]) {
+      const answer = await api.get(`/events?${queryOf({ ...other, cursor })}`);
+      expectRefusal(answer, 422, "VALIDATION_FAILED", ["cursor"]);
+      expect(answer.body.errors[0].message).toBe("belongs to other filters");
     }
   });
 
@@ -715,34 +797,45 @@ describe("Pages", () => {
 });
 
 describe("Cursors that nobody gave out", () => {
-  const forged = (...parts: unknown[]) => Buffer.from(JSON.stringify(parts)).toString("base64url");
   const id = newId();
+  /** A cursor of these parts that goes with these filters. */
+  const forged = async (parts: unknown[], filters: Parameters = {}) => {
+    const { pagination } = await page("/events", { ...filters, limit: 1 });
+    const given = Buffer.from(pagination.nextCursor ?? "", "base64url").toString();
+    const whole = [...parts, JSON.parse(given).at(-1)];
+    return Buffer.from(JSON.stringify(whole)).toString("base64url");
+  };
 
-  test.each<[string, string]>([
+  test("one that is well made is accepted, so that the next ones are refused for their fault alone", async () => {
+    await page("/events", { cursor: await forged([1, "title", "asc", "a", id, 1]) });
+  });
+
+  test.each<[string, string | unknown[]]>([
     ["nothing", ""],
     ["a word", "next"],
     ["JSON of something else", Buffer.from('{"a":1}').toString("base64url")],
     ["null", Buffer.from("null").toString("base64url")],
-    ["too few parts", forged(1, "title", "asc")],
-    ["another version", forged(2, "title", "asc", "a", id, 1)],
-    ["a sort that the list lacks", forged(1, "host_id", "asc", "a", id, 1)],
-    ["a sort of every object", forged(1, "constructor", "asc", "a", id, 1)],
-    ["SQL as a sort", forged(1, "e.id; DROP TABLE events", "asc", "a", id, 1)],
-    ["SQL as an order", forged(1, "title", "asc; DROP TABLE events", "a", id, 1)],
-    ["no order", forged(1, "title", null, "a", id, 1)],
-    ["a key that is no text", forged(1, "title", "asc", 7, id, 1)],
-    ["a key with a NUL byte", forged(1, "title", "asc", "a\u0000", id, 1)],
-    ["a key with half a pair", forged(1, "title", "asc", "\ud800", id, 1)],
-    ["a number that is none", forged(1, "price", "asc", "1e3", id, 1)],
-    ["a number beyond the column", forged(1, "price", "asc", "9".repeat(40), id, 1)],
-    ["a time that is none", forged(1, "startDateTime", "asc", "2031-01-01", id, 1)],
-    ["a time beyond the calendar", forged(1, "startDateTime", "asc", "9".repeat(18), id, 1)],
-    ["a time before the calendar", forged(1, "startDateTime", "asc", "-253402300799999", id, 1)],
-    ["an id that is none", forged(1, "title", "asc", "a", "7", 1)],
-    ["rows before it that are fewer than none", forged(1, "title", "asc", "a", id, -1)],
-    ["half a row before it", forged(1, "title", "asc", "a", id, 0.5)],
+    ["too few parts", [1, "title", "asc"]],
+    ["another version", [2, "title", "asc", "a", id, 1]],
+    ["a sort that the list lacks", [1, "host_id", "asc", "a", id, 1]],
+    ["a sort of every object", [1, "constructor", "asc", "a", id, 1]],
+    ["SQL as a sort", [1, "e.id; DROP TABLE events", "asc", "a", id, 1]],
+    ["SQL as an order", [1, "title", "asc; DROP TABLE events", "a", id, 1]],
+    ["no order", [1, "title", null, "a", id, 1]],
+    ["a key that is no text", [1, "title", "asc", 7, id, 1]],
+    ["a key with a NUL byte", [1, "title", "asc", "a\u0000", id, 1]],
+    ["a key with half a pair", [1, "title", "asc", "\ud800", id, 1]],
+    ["a number that is none", [1, "price", "asc", "1e3", id, 1]],
+    ["a number beyond the column", [1, "price", "asc", "9".repeat(40), id, 1]],
+    ["a time that is none", [1, "startDateTime", "asc", "2031-01-01", id, 1]],
+    ["a time beyond the calendar", [1, "startDateTime", "asc", "9".repeat(18), id, 1]],
+    ["a time before the calendar", [1, "startDateTime", "asc", "-253402300799999", id, 1]],
+    ["an id that is none", [1, "title", "asc", "a", "7", 1]],
+    ["rows before it that are fewer than none", [1, "title", "asc", "a", id, -1]],
+    ["half a row before it", [1, "title", "asc", "a", id, 0.5]],
     ["more characters than any has", "x".repeat(2001)],
-  ])("%s: 422", async (_, cursor) => {
+  ])("%s: 422", async (_, made) => {
+    const cursor = typeof made === "string" ? made : await forged(made);
     const answer = await api.get(`/events?${queryOf({ cursor })}`);
     expectRefusal(answer, 422, "VALIDATION_FAILED", ["cursor"]);
   });
@@ -772,10 +865,15 @@ describe("Cursors that nobody gave out", () => {
   test("one that is well made shows no more than its list does", async () => {
     const host = await api.host("Cleo");
     await host.createsEvent({ status: "draft", title: "Hidden" });
-    const shown = await host.createsEvent({ title: "Shown" });
-    const cursor = forged(1, "title", "asc", "", "00000000-0000-0000-0000-000000000000", 0);
-    const found = await page("/events", { hostId: host.who.id, cursor });
-    expect(idsOf(found)).toEqual([shown.id]);
+    const shown = [
+      await host.createsEvent({ title: "Shown" }),
+      await host.createsEvent({ title: "Shown, too" }),
+    ];
+    const mine = { hostId: host.who.id };
+    const nowhere = "00000000-0000-0000-0000-000000000000";
+    const cursor = await forged([1, "title", "asc", "", nowhere, 0], mine);
+    const found = await page("/events", { ...mine, cursor });
+    expect(idsOf(found)).toEqual(shown.map((event) => event.id));
   });
 });
 

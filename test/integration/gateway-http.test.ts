@@ -69,6 +69,37 @@ describe("What is not HTTP", () => {
     });
   });
 
+  test("a tunnel to somewhere else is no method of ours", async () => {
+    await onWire(system.origin, async (wire) => {
+      wire.says("CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n");
+      const answer = await wire.hears();
+      expectProblem(parsed(answer), 405, "METHOD_NOT_ALLOWED");
+      expect(answer.headers.get("allow")).toBe("GET, HEAD, POST, PUT, PATCH, DELETE");
+      expect(answer.headers.get("connection")).toBe("close");
+      await wire.isClosed();
+    });
+    // Nor does it hurt when nobody waits for the answer.
+    await onWire(system.origin, async (wire) => {
+      wire.says("CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", "more");
+    });
+    expect((await ask(system.origin, "GET", "/health/live")).status).toBe(200);
+  });
+
+  test("a body that goes wrong is answered like the request that it belongs to", async () => {
+    await onWire(system.origin, async (wire) => {
+      wire.says(
+        "POST /api/events HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "zz\r\n",
+      );
+      const answer = await wire.hears();
+      expectProblem(parsed(answer), 400, "BAD_REQUEST");
+      expect(answer.headers.get("x-request-id")).toBe("mine");
+      expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+      await wire.isClosed();
+    });
+  });
+
   test("a path of any length that fits the header is answered", async () => {
     const long = await ask(system.origin, "GET", `/api/events/${"x".repeat(12_000)}`);
     expectProblem(long, 404, "EVENT_NOT_FOUND");

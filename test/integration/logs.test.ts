@@ -5,11 +5,12 @@ import { systemClock } from "../../lib/clock";
 import { SERVICE_NAMES } from "../../lib/config";
 import { openDatabase } from "../../lib/database";
 import { services } from "../../services";
+import { cableTo } from "../support/cable";
 import { createTestDatabase } from "../support/database";
 import { eventually } from "../support/eventually";
 import { freePort } from "../support/free-port";
 import { Api } from "../support/people";
-import { expectProblem } from "../support/problems";
+import { ask, expectProblem } from "../support/problems";
 import { testConfig } from "../support/system";
 
 describe("The log of a failed statement", () => {
@@ -41,7 +42,10 @@ describe("The log of a failed statement", () => {
       await data.drop();
     }
     const log = lines.join("");
-    const failure = lines.map((line) => JSON.parse(line)).find(({ msg }) => msg === "POST failed");
+    // A failure is one line, whoever else on its way would like to tell of it.
+    const [failure, ...others] = lines.map((line) => JSON.parse(line));
+    expect(others).toEqual([]);
+    expect(failure.msg).toBe("POST failed");
     expect(failure.err).toMatchObject({
       name: "SequelizeDatabaseError",
       stack: expect.stringContaining("users.store.ts"),
@@ -54,6 +58,52 @@ describe("The log of a failed statement", () => {
     expect(log).not.toMatch(/mallory/i);
     expect(log).not.toContain("$2b$");
     expect(log).not.toContain("correct horse");
+  });
+});
+
+describe("The log of a gateway that cannot serve", () => {
+  test("says so once, and once that it can again, however many ask", async () => {
+    const data = await createTestDatabase();
+    const cable = await cableTo(data.url);
+    const port = await freePort();
+    const config = testConfig(cable.url, { PORT: String(port), LOG_LEVEL: "info" });
+    const lines: string[] = [];
+    const database = openDatabase(cable.url, { connections: 3 });
+    const kernel = { config, clock: systemClock, database };
+    const broker = createBroker(
+      brokerOptions(config, { log: { write: (line) => lines.push(line) } }),
+      SERVICE_NAMES.map((name) => services[name](kernel)),
+    );
+    await broker.start();
+    const origin = `http://127.0.0.1:${port}`;
+    const probes = async (status: number) => {
+      for (let times = 0; times < 3; times++) {
+        await eventually(async () => {
+          expect((await ask(origin, "GET", "/health/ready")).status).toBe(status);
+        });
+      }
+    };
+    try {
+      await probes(200);
+      cable.cut();
+      await probes(503);
+      expectProblem(await ask(origin, "GET", "/api/events"), 503, "SERVICE_UNAVAILABLE");
+      cable.mend();
+      await probes(200);
+      // What a stop says is another matter.
+      const told = lines
+        .map((line) => JSON.parse(line))
+        .filter(({ level, msg }) => level > 30 || /ready/i.test(msg.replace("/health/ready", "")));
+      expect(told.map(({ level, msg }) => [level, msg])).toEqual([
+        [40, "Not ready: the database cannot be reached"],
+        [30, "Ready again"],
+      ]);
+    } finally {
+      await broker.stop();
+      await database.close();
+      await cable.remove();
+      await data.drop();
+    }
   });
 });
 
@@ -107,9 +157,10 @@ describe("A NATS server that wants a password", () => {
 
   test("lets a node in whose address has the password, percent-encoded", async () => {
     if (!server) return;
-    const { broker } = node("u:p%40ss");
+    const { broker, lines } = node("u:p%40ss");
     await broker.start();
     expect(broker.transit?.connected).toBe(true);
+    expect(lines.join("")).toContain(`Connected to the NATS at 127.0.0.1:${port}`);
     await broker.stop();
   });
 
@@ -118,7 +169,9 @@ describe("A NATS server that wants a password", () => {
     const { broker, lines } = node("u:wrong");
     void broker.start();
     await eventually(async () => {
-      expect(lines.join("")).toMatch(/"level":50,.*NATS error\. .*Authorization/);
+      expect(lines.join("")).toMatch(
+        /"level":50,.*NATS of NATS_URL, 127\.0\.0\.1:\d+: .*Authorization/,
+      );
     });
     await broker.stop();
     expect(lines.join("")).not.toContain("wrong");

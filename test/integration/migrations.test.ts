@@ -1,8 +1,9 @@
+import bcrypt from "bcrypt";
 import { openDatabase } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { openForSteps, type Step, stepsOf } from "../../lib/steps";
 import { migrations } from "../../migrations";
-import { DEMO_USERS } from "../../seeders/0002-demo";
+import { DEMO_USERS, demoLogins } from "../../seeders/0002-demo";
 import { migrate, seed, undoMigrations, undoSeed } from "../../system";
 import { type Catalog, catalogOf, columnsOf } from "../support/catalog";
 import { type TestDatabase, withDatabase } from "../support/database";
@@ -279,6 +280,31 @@ describe("Seeders", () => {
       expect(await database.query("SELECT number_of_attendees FROM events")).toEqual([
         { number_of_attendees: 0 },
       ]);
+    }),
+  );
+
+  test(
+    "of the demo accounts those are told with which one can sign in",
+    seeded(async (database) => {
+      const logins = async () => {
+        const opened = openForSteps(database.url);
+        try {
+          return (await demoLogins(opened.query)).map(({ username }) => username);
+        } finally {
+          await opened.close();
+        }
+      };
+      expect(await logins()).toEqual([]);
+      await seed(database.url, all);
+      expect(await logins()).toEqual(DEMO_USERS.map(({ username }) => username));
+      await database.query("UPDATE users SET password_hash = $1 WHERE username = 'alice'", [
+        await bcrypt.hash("correct horse 1", 4),
+      ]);
+      await database.query(
+        `UPDATE users SET deleted_at = now(), email = NULL, username = NULL, password_hash = NULL
+          WHERE username = 'omar_host'`,
+      );
+      expect(await logins()).toEqual(["hanna_host", "ben"]);
     }),
   );
 

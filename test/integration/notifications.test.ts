@@ -132,7 +132,8 @@ describe("Who is told", () => {
     );
     expect(typesOf(told)).toEqual(onlyAttendees("event.updated"));
     expect(told[0]?.[0]).toMatchObject({
-      title: expect.stringContaining("Recital"),
+      title: "Changed: Recital",
+      body: "«Recital» has changed. New place: «Elsewhere».",
       eventId: event.id,
       data: { eventId: event.id, bookingId: null, reason: null },
     });
@@ -144,6 +145,18 @@ describe("Who is told", () => {
       everybody,
     );
     expect(typesOf(told)).toEqual(onlyAttendees("event.updated"));
+  });
+
+  test("of a new title, under the old one; of what else is new, by name", async () => {
+    const told = await toldBy(async () => {
+      await hanna.does(200, "PATCH", `/events/${event.id}`, { title: "Concert", location: null });
+      await quiet();
+      await hanna.does(200, "PATCH", `/events/${event.id}`, { capacity: 50 });
+    }, [alice]);
+    expect(told[0]?.map(({ title, body }) => [title, body])).toEqual([
+      ["Changed: Concert", "«Concert» has changed. See its details."],
+      ["Changed: Recital", "«Recital» has changed. New title: «Concert»."],
+    ]);
   });
 
   test("of a change that was refused: nobody", async () => {
@@ -175,6 +188,7 @@ describe("Who is told", () => {
       everybody,
     );
     expect(typesOf(published)).toEqual(onlyAttendees("event.updated"));
+    expect(published[0]?.[0]?.title).toBe("On again: Recital");
   });
 
   test("of a cancellation: the attendees, of the event and not of the booking, too", async () => {
@@ -293,13 +307,13 @@ describe("Who is told", () => {
 });
 
 describe("What is announced to other services", () => {
-  let heard: { name: string; eventId: string }[];
+  let heard: { name: string; eventId: string; changed?: string[] }[];
   beforeAll(() => {
     system.systems[0]?.broker.createService({
       name: "listener",
       events: {
-        "events.**"({ eventName, params }: Context<{ eventId: string }>) {
-          heard.push({ name: eventName ?? "", eventId: params.eventId });
+        "events.**"({ eventName, params }: Context<{ eventId: string; changed?: string[] }>) {
+          heard.push({ name: eventName ?? "", ...params });
         },
       },
     });
@@ -325,6 +339,22 @@ describe("What is announced to other services", () => {
       "events.updated",
       "events.cancelled",
       "events.deleted",
+    ]);
+  });
+
+  test("a change names the fields that are another now", async () => {
+    const event = await hanna.createsEvent();
+    const path = `/events/${event.id}`;
+    const times = { startDateTime: inDays(20), endDateTime: inDays(21) };
+    await hanna.does(200, "PATCH", path, { title: event.title, tags: ["new"], capacity: 11 });
+    await hanna.does(200, "POST", `${path}/postpone`, times);
+    await hanna.does(200, "POST", `${path}/publish`);
+    await quiet();
+    const updates = heard.filter(({ name }) => name === "events.updated");
+    expect(updates.map(({ changed }) => changed?.sort())).toEqual([
+      ["capacity", "tags"],
+      ["endDateTime", "startDateTime", "status"],
+      ["status"],
     ]);
   });
 

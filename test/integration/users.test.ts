@@ -212,4 +212,29 @@ describe("Changing a user", () => {
     expectProblem(await admin.tries("PATCH", path, { id: NOBODY }), 422, "VALIDATION_FAILED");
     expect(await admin.does(200, "PUT", path, { role: "admin" })).toMatchObject({ role: "admin" });
   });
+
+  test("roles and passwords change at once with the smallest pool: nobody waits for themselves", async () => {
+    const small = await startTestSystem({
+      database: system.database,
+      environment: { ...WITH_ADMINISTRATOR, DATABASE_POOL: "2" },
+    });
+    try {
+      const there = await Api.at(small.origin);
+      const people = await Promise.all(Array.from({ length: 6 }, () => there.attendee("Ben")));
+      const ada = await administrator(there);
+      const answers = await Promise.all(
+        people.map((person, i) =>
+          i % 2
+            ? ada.tries("PATCH", `/users/${person.who.id}`, { role: "host" })
+            : person.tries("POST", "/auth/change-password", {
+                currentPassword: person.who.password,
+                newPassword: "fresh horse 22",
+              }),
+        ),
+      );
+      expect(answers.map(({ status }) => status)).toEqual([204, 200, 204, 200, 204, 200]);
+    } finally {
+      await small.stop();
+    }
+  });
 });

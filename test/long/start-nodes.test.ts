@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../lib/embedded-postgres";
+import { freePort } from "../support/free-port";
 import { doTheMainJob } from "../support/main-job";
 import { NATS_URL, natsAnswers } from "../support/nats";
 import { Api, Person } from "../support/people";
@@ -89,20 +90,51 @@ describe("Processes that share the services over NATS", () => {
 });
 
 describe("A process that shares the services with nobody", () => {
-  afterAll(cleanUp);
+  let server: EmbeddedPostgres;
+  beforeAll(async () => {
+    build();
+    server = await startEmbeddedPostgres({ dataDir: newDataDir(), log: () => {} });
+  });
+  afterAll(async () => {
+    await server.stop();
+    await cleanUp();
+  });
+
+  const runs = (environment: Record<string, string>) =>
+    launch({ dataDir: newDataDir(), environment: { DATABASE_URL: server.url, ...environment } });
 
   test("says so, and ends when it is told to", async () => {
-    const server = await startEmbeddedPostgres({ dataDir: newDataDir(), log: () => {} });
-    try {
-      const lonely = await launch({
-        dataDir: newDataDir(),
-        environment: { DATABASE_URL: server.url, SERVICES: "auth" },
-      });
-      await lonely.says("NATS_URL is not set");
-      await lonely.says("Waiting for service(s)");
-      await lonely.stops("SIGINT");
-    } finally {
-      await server.stop();
-    }
+    const lonely = await runs({ SERVICES: "auth" });
+    await lonely.says("NATS_URL is not set");
+    await lonely.says("Waiting for service(s)");
+    await lonely.stops("SIGINT");
+  });
+
+  test("as a gateway does not say that it is ready, but what is missing, once", async () => {
+    const gateway = await runs({ SERVICES: "api" });
+    await gateway.says(`Ready              once every service runs; ask ${gateway.origin}/health/`);
+    expect(gateway.output).not.toContain("Marquee is ready");
+    for (let probe = 0; probe < 3; probe++) await gateway.answers("/health/ready", 503);
+    await gateway.says("Not ready: no node runs");
+    expect(gateway.output.match(/WARN.*\n/g)).toEqual([
+      expect.stringContaining("Not ready: no node runs core, auth, users"),
+    ]);
+    expect(gateway.output).not.toContain("ERROR");
+    await gateway.stops();
+  });
+
+  test("because NATS is not there names the variable and the server, and not at each try", async () => {
+    const port = await freePort();
+    const waiting = await runs({ NATS_URL: `nats://marquee:hunter22@127.0.0.1:${port}` });
+    await waiting.says(
+      `No connection to the NATS of NATS_URL, 127.0.0.1:${port}: CONNECTION_REFUSED`,
+    );
+    // Two more tries.
+    await sleep(11_000);
+    const said = waiting.output + waiting.errors;
+    expect(said.match(/ERROR|WARN|Reconnecting/g)).toEqual(["ERROR"]);
+    expect(said).not.toContain("hunter22");
+    expect(said).not.toContain("Marquee is ready");
+    await waiting.stops();
   });
 });

@@ -141,6 +141,8 @@ export class Arena {
   private sum = "";
   private fresh = 0;
   private readonly people = new Map<string, Person>();
+  /** The hash of the password that each person knows. */
+  private readonly passwords = new WeakMap<Person, string>();
   private readonly things = new Map<string, string>();
 
   private constructor(
@@ -415,13 +417,15 @@ export class Arena {
     return id === undefined ? undefined : this.state.get(table)?.get(id);
   }
 
-  /** Whether somebody still has the account, role and session they had. */
+  /** Whether somebody still has the account, password, role and session they had. */
   private isWell(person: Person | undefined, role: Role): boolean {
     if (!person) return false;
     const claims = Buffer.from(person.token.split(".")[1] ?? "", "base64url").toString();
     const user = this.row("users", person.who.id);
     const session = this.row("sessions", JSON.parse(claims).sid);
-    return user?.role === role && !user.deleted_at && session?.ended_at === null;
+    const signsIn =
+      user?.email === person.who.email && user.password_hash === this.passwords.get(person);
+    return signsIn && user.role === role && !user.deleted_at && session?.ended_at === null;
   }
 
   private async person(who: string, role: Role): Promise<Person> {
@@ -436,6 +440,8 @@ export class Arena {
       ).body.token;
     }
     this.people.set(who, person);
+    const find = "SELECT password_hash FROM users WHERE id = $1";
+    this.passwords.set(person, (await this.sql.query(find, [person.who.id])).rows[0].password_hash);
     return person;
   }
 

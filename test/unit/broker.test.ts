@@ -103,6 +103,62 @@ describe("A log line", () => {
   });
 });
 
+describe("A node that cannot reach NATS", () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  /** A broker that fails to connect when told to, and what it logs. */
+  function node() {
+    const lines: { level: number; msg: string }[] = [];
+    const log = { write: (line: string) => lines.push(JSON.parse(line)) };
+    const environment = { NATS_URL: "nats://u:hunter22@a:4222,tls://b", LOG_LEVEL: "warn" };
+    const broker = new ServiceBroker(brokerOptions(loadConfig(environment), { log }));
+    const fails = (message: string) => {
+      // What Moleculer itself would say at every try.
+      broker.getLogger("transporter").error("NATS error.", message);
+      broker.localBus.emit("$transporter.error", { error: new Error(message) });
+      broker.getLogger("transit").warn("Connection is failed.", message);
+    };
+    return { broker, lines, fails };
+  }
+
+  test("says so once for each reason, with the variable and the servers but no password", () => {
+    const { lines, fails } = node();
+    for (const reason of ["refused", "refused", "late", "late", "late"]) fails(reason);
+    expect(lines.map(({ level, msg }) => [level, msg])).toEqual(
+      ["refused", "late"].map((reason) => [
+        50,
+        expect.stringMatching(`^No connection to the NATS of NATS_URL, a:4222, b: ${reason}\\. `),
+      ]),
+    );
+    expect(JSON.stringify(lines)).not.toContain("hunter22");
+  });
+
+  test("says so again once a minute", () => {
+    const { lines, fails } = node();
+    const clock = jest.spyOn(performance, "now");
+    for (let second = 0; second < 120; second += 5) {
+      clock.mockReturnValue(second * 1000);
+      fails("refused");
+    }
+    expect(lines).toHaveLength(2);
+  });
+
+  test("leaves all other lines of Moleculer's alone", () => {
+    const { broker, lines } = node();
+    broker.getLogger("transit").warn("Orphan response");
+    expect(lines).toMatchObject([{ level: 40, msg: "Orphan response" }]);
+  });
+});
+
+describe("NAMESPACE", () => {
+  test("keeps installations on one NATS apart", () => {
+    const namespace = (environment: Record<string, string>) =>
+      brokerOptions(loadConfig(environment)).namespace;
+    expect(namespace({})).toBe("marquee");
+    expect(namespace({ NAMESPACE: "box-office" })).toBe("box-office");
+  });
+});
+
 describe("NATS_URL", () => {
   test.each([
     ["nats://a:4222", { servers: ["a:4222"] }],

@@ -46,6 +46,7 @@ describe("Without any variable", () => {
       databasePool: 10,
       dataDir: ".data",
       natsUrl: undefined,
+      namespace: "marquee",
       services: SERVICE_NAMES,
       jwtSecret: undefined,
       admin: undefined,
@@ -92,6 +93,7 @@ test("Good values arrive, trimmed", () => {
       DATABASE_POOL: "25",
       DATA_DIR: "/var/lib/marquee",
       NATS_URL: "nats://a:4222, nats://b:4222",
+      NAMESPACE: " box-office-2 ",
       SERVICES: "events, bookings,events",
       JWT_SECRET: SECRET,
       ADMIN_EMAIL: "admin@example.org",
@@ -114,6 +116,7 @@ test("Good values arrive, trimmed", () => {
     databasePool: 25,
     dataDir: "/var/lib/marquee",
     natsUrl: "nats://a:4222,nats://b:4222",
+    namespace: "box-office-2",
     services: ["events", "bookings"],
     jwtSecret: SECRET,
     admin: { email: "admin@example.org", password: "geheim 123" },
@@ -146,6 +149,7 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
   NATS_URL: {
     values: ["localhost:4222", "http://nats", "nats://a,http://b", "nats://a,", "nats:a"],
   },
+  NAMESPACE: { values: ["Marquee", "a.b", "*", ">", "two words", "ü", "x".repeat(41)] },
   SERVICES: {
     with: { DATABASE_URL: DATABASE },
     values: ["event", "events,payments", "Events", "all,events", "constructor"],

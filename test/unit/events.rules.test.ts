@@ -7,6 +7,8 @@ import {
   InvalidTransition,
 } from "../../services/events/events.contract";
 import {
+  changedFields,
+  changesNothing,
   checkCapacity,
   checkChangeable,
   checkChanges,
@@ -15,10 +17,12 @@ import {
   checkTransition,
   checkVersion,
   type Event,
+  type EventChanges,
   isVisibleTo,
   LIFECYCLE,
   statusAt,
   type Transition,
+  withTagsOnce,
 } from "../../services/events/events.rules";
 import { type EventStatus, STATUSES } from "../../services/events/events.validations";
 import { faultsOf } from "../support/guarded";
@@ -146,6 +150,30 @@ describe("The lifecycle", () => {
     expect(goes("cancelled", "published", { numberOfAttendees: 1 })).toBe(false);
   });
 
+  /** The words of a refused step. */
+  const words = (from: EventStatus, to: Transition, times: Partial<Event>) => {
+    try {
+      checkTransition(event({ status: from, ...times }), to, NOW);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const PASSED = "The times of this event have passed; give it new ones first.";
+  test.each<[EventStatus, Transition, Partial<Event>, string]>([
+    ["draft", "published", over, PASSED],
+    ["postponed", "published", over, PASSED],
+    ["completed", "published", over, "This event is over and cannot be published any more."],
+    ["completed", "cancelled", over, "This event is over and cannot be cancelled any more."],
+    // Its times are not what is in the way.
+    ["draft", "postponed", over, "An event that is draft cannot be postponed."],
+    ["cancelled", "published", over, "An event that is cancelled cannot be published."],
+    ["cancelled", "cancelled", over, "An event that is cancelled cannot be cancelled."],
+    ["published", "published", ahead, "An event that is published cannot be published."],
+  ])("%s → %s is refused with the reason", (from, to, times, sentence) => {
+    expect(words(from, to, times)).toBe(sentence);
+  });
+
   test("the end itself is over", () => {
     expect(goes("draft", "published", { endDateTime: NOW.toISOString() })).toBe(false);
     expect(goes("draft", "published", { endDateTime: at(0.001) })).toBe(true);
@@ -208,6 +236,9 @@ describe("The schedule", () => {
     test("may keep a start that has come", () => {
       expect(change({ endDateTime: at(5) })).toEqual([]);
       expect(change({ startDateTime: at(-1), endDateTime: at(5) })).toEqual([]);
+    });
+    test("may have ended already, since it has begun", () => {
+      expect(change({ endDateTime: at(-0.5) })).toEqual([]);
     });
     test("may not move its start within the past, but out of it", () => {
       expect(change({ startDateTime: at(-0.5) })).toEqual(["startDateTime"]);
@@ -306,6 +337,61 @@ test("What is cancelled or completed does not change any more", () => {
   expect(refusal(() => checkChangeable(event({ status: "cancelled" })))).toBe(
     InvalidTransition.code,
   );
+  expect(() => checkChangeable(event({ status: "completed" }))).toThrow(
+    "This event is over and cannot be changed any more.",
+  );
+  expect(() => checkChangeable(event({ status: "cancelled" }))).toThrow(
+    "An event that is cancelled cannot be changed.",
+  );
+});
+
+describe("What has changed", () => {
+  const before = event({ tags: ["a"], coordinates: { lat: 1, lng: 2 } });
+
+  test("is named, and nothing else", () => {
+    const after = {
+      ...before,
+      title: "Other",
+      coordinates: { lat: 1, lng: 3 },
+      status: "postponed",
+      version: 2,
+      updatedAt: at(0),
+      numberOfAttendees: 5,
+    } as const;
+    expect(changedFields(before, after).sort()).toEqual(["coordinates", "status", "title"]);
+    expect(changedFields(before, { ...before })).toEqual([]);
+  });
+
+  test("is nothing where every field says what was there", () => {
+    expect(changesNothing(before, { tags: ["a"], coordinates: { lat: 1, lng: 2 } })).toBe(true);
+    expect(changesNothing(before, {})).toBe(true);
+    expect(changesNothing(before, { tags: ["A"] })).toBe(false);
+    expect(changesNothing(before, { coordinates: null })).toBe(false);
+  });
+});
+
+test.each<[string[], string[]]>([
+  [[], []],
+  [["Jazz"], ["Jazz"]],
+  [
+    ["Jazz", "rock", "JAZZ", "jazz", "Rock"],
+    ["Jazz", "rock"],
+  ],
+  [
+    ["Ö", "ö", "ü"],
+    ["Ö", "ü"],
+  ],
+  [
+    ["open air", "open-air"],
+    ["open air", "open-air"],
+  ],
+])("Tags %j are kept once each, in the first spelling: %j", (given, kept) => {
+  expect(withTagsOnce({ title: "x", tags: given })).toEqual({ title: "x", tags: kept });
+});
+
+test("A change that says nothing of tags still says nothing of them", () => {
+  const change: EventChanges = { title: "x" };
+  expect(Object.keys(withTagsOnce(change))).toEqual(["title"]);
 });
 
 test("The capacity is never below the seats taken", () => {

@@ -114,27 +114,75 @@ describe("Pages", () => {
 
 const encoded = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-describe("A cursor that is none of ours is a fault of the field cursor", () => {
-  const id = newId();
-  const sound = [1, "name", "asc", "tea", id, 3];
-  const changed = (index: number, value: unknown) =>
-    encoded(sound.map((part, i) => (i === index ? value : part)));
+/** What a cursor of the whole catalogue says of the filters: its last part. */
+let ofNoFilter: unknown;
+beforeAll(async () => {
+  const { pagination } = await page({ limit: 1 });
+  const parts = JSON.parse(Buffer.from(String(pagination.nextCursor), "base64url").toString());
+  ofNoFilter = parts.at(-1);
+});
 
-  test("the sound one that the others are made from is accepted", async () => {
-    await expect(page({ cursor: encoded(sound) })).resolves.toBeDefined();
+describe("A cursor under other filters", () => {
+  const filtered = (category: string, request: Partial<ListRequest> & { now?: Date } = {}) => {
+    const { now = new Date(), ...rest } = request;
+    const source = {
+      ...CATALOGUE,
+      where: ["c.category = $category", "c.created_at <= $now"],
+      bind: { category, now },
+    };
+    return fetchPage<Entry>(database, source, { limit: 1, ...rest });
+  };
+  const cursorOf = async (work: ReturnType<typeof filtered>) =>
+    String((await work).pagination.nextCursor);
+  const cursorFaults = (work: Promise<unknown>) => work.catch(faultsOf);
+  const refusal = [{ field: "cursor", message: "belongs to other filters" }];
+
+  test("of another value, of none, or of some where there were none is refused", async () => {
+    const ofMusic = await cursorOf(filtered("Music"));
+    expect(await cursorFaults(filtered("Business", { cursor: ofMusic }))).toEqual(refusal);
+    expect(await cursorFaults(page({ cursor: ofMusic }))).toEqual(refusal);
+    const ofAll = String((await page({ limit: 1 })).pagination.nextCursor);
+    expect(await cursorFaults(filtered("Music", { cursor: ofAll }))).toEqual(refusal);
   });
 
-  test.each<[string, string]>([
-    ["no base64", "%%%"],
-    ["no JSON", Buffer.from("not json").toString("base64url")],
-    ["empty JSON", Buffer.from("").toString("base64url")],
-    ["bytes that are no text", Buffer.from([0xff, 0xfe, 0x00]).toString("base64url")],
-    ["null", encoded(null)],
-    ["a number", encoded(1)],
-    ["a text", encoded("cursor")],
-    ["an object", encoded({ 0: 1, 1: "name" })],
-    ["an empty list", encoded([])],
-    ["half of one", encoded(sound.slice(0, 4))],
+  test("of another table is refused, whatever the names of its sorts", async () => {
+    const other = { ...CATALOGUE, table: "(SELECT * FROM available_events) c" };
+    const cursor = String((await page({ limit: 1 })).pagination.nextCursor);
+    expect(await cursorFaults(fetchPage(database, other, { limit: 1, cursor }))).toEqual(refusal);
+  });
+
+  test("is none where only time has passed", async () => {
+    const [first, later] = [new Date(), new Date(Date.now() + 60_000)];
+    const cursor = await cursorOf(filtered("Music", { now: first }));
+    const { rows } = await filtered("Music", { cursor, now: later });
+    expect(rows).toEqual((await filtered("Music", { offset: 1 })).rows);
+    expect(rows).toHaveLength(1);
+  });
+});
+
+describe("A cursor that is none of ours is a fault of the field cursor", () => {
+  const id = newId();
+  const sound = () => [1, "name", "asc", "tea", id, 3, ofNoFilter];
+  const changed = (index: number, value: unknown) => () =>
+    encoded(sound().map((part, i) => (i === index ? value : part)));
+  const keyed = (sort: string, key: string) => () =>
+    encoded([1, sort, "asc", key, id, 3, ofNoFilter]);
+
+  test("the sound one that the others are made from is accepted", async () => {
+    await expect(page({ cursor: encoded(sound()) })).resolves.toBeDefined();
+  });
+
+  test.each<[string, () => string]>([
+    ["no base64", () => "%%%"],
+    ["no JSON", () => Buffer.from("not json").toString("base64url")],
+    ["empty JSON", () => Buffer.from("").toString("base64url")],
+    ["bytes that are no text", () => Buffer.from([0xff, 0xfe, 0x00]).toString("base64url")],
+    ["null", () => encoded(null)],
+    ["a number", () => encoded(1)],
+    ["a text", () => encoded("cursor")],
+    ["an object", () => encoded({ 0: 1, 1: "name" })],
+    ["an empty list", () => encoded([])],
+    ["half of one", () => encoded(sound().slice(0, 4))],
     ["another version", changed(0, 2)],
     ["a version that is text", changed(0, "1")],
     ["a sort that the list has not", changed(1, "price")],
@@ -154,17 +202,21 @@ describe("A cursor that is none of ours is a fault of the field cursor", () => {
     ["rows before that are negative", changed(5, -1)],
     ["rows before that are no whole number", changed(5, 0.5)],
     ["more rows before than can be counted", changed(5, 2 ** 60)],
-    ["an instant that is a date", encoded([1, "createdAt", "asc", "2030-01-01", id, 3])],
-    ["an instant that is empty", encoded([1, "createdAt", "asc", "", id, 3])],
-    ["an instant beyond the year 9999", encoded([1, "createdAt", "asc", "253402300800000", id, 3])],
-    ["an instant before 1970", encoded([1, "createdAt", "asc", "-1", id, 3])],
-    ["an instant before Christ", encoded([1, "createdAt", "asc", "-100000000000000", id, 3])],
-    ["an integer with a fraction", encoded([1, "capacity", "asc", "1.5", id, 3])],
-    ["an integer with an exponent", encoded([1, "capacity", "asc", "1e3", id, 3])],
-    ["an integer of 19 digits", encoded([1, "capacity", "asc", "9".repeat(19), id, 3])],
-    ["an integer that is SQL", encoded([1, "capacity", "asc", "1); DROP TABLE users", id, 3])],
+    ["filters that are a number", changed(6, 7)],
+    ["filters that are missing", () => encoded(sound().slice(0, 6))],
+    ["an instant that is a date", keyed("createdAt", "2030-01-01")],
+    ["an instant that is empty", keyed("createdAt", "")],
+    ["an instant beyond the year 9999", keyed("createdAt", "253402300800000")],
+    ["an instant before 1970", keyed("createdAt", "-1")],
+    ["an instant before Christ", keyed("createdAt", "-100000000000000")],
+    ["an integer with a fraction", keyed("capacity", "1.5")],
+    ["an integer with an exponent", keyed("capacity", "1e3")],
+    ["an integer of 19 digits", keyed("capacity", "9".repeat(19))],
+    ["an integer that is SQL", keyed("capacity", "1); DROP TABLE users")],
   ])("%s", async (_what, cursor) => {
-    await expect(page({ cursor }).catch(faultsOf)).resolves.toMatchObject([{ field: "cursor" }]);
+    await expect(page({ cursor: cursor() }).catch(faultsOf)).resolves.toMatchObject([
+      { field: "cursor" },
+    ]);
   });
 });
 
@@ -189,6 +241,7 @@ test("Whatever a forged cursor says, it is a page of the list or a fault of the 
     ),
     fc.uuid(),
     fc.oneof(fc.nat(), fc.maxSafeInteger(), fc.double()),
+    fc.constant(ofNoFilter),
   );
   const forged = fc.oneof(
     fc.string({ maxLength: 100 }),
@@ -196,7 +249,7 @@ test("Whatever a forged cursor says, it is a page of the list or a fault of the 
     fc.array(part, { maxLength: 7 }).map(encoded),
     plausible.map(encoded),
     fc
-      .tuple(plausible, fc.nat({ max: 5 }), part)
+      .tuple(plausible, fc.nat({ max: 6 }), part)
       .map(([parts, at, value]) => encoded(parts.map((old, i) => (i === at ? value : old)))),
   );
   await fc.assert(

@@ -13,8 +13,13 @@ import { faultyFields } from "../support/guarded";
 const event = {
   eventId: newId(),
   title: "An evening",
+  titleBefore: "An evening",
   startDateTime: "2030-06-15T22:30:00.000Z",
+  endDateTime: "2030-06-16T01:00:00.000Z",
   timeZone: "Europe/Vienna",
+  location: "Town hall",
+  status: "published",
+  changed: [],
 };
 const booking = {
   bookingId: newId(),
@@ -38,19 +43,88 @@ describe("What people are told", () => {
     });
   });
 
-  test("of a change: when it starts, on the event's own clock", () => {
-    const notice = eventUpdated({ ...event, status: "published" });
-    expect(notice).toMatchObject({ type: "event.updated", title: "Changed: An evening" });
-    expect(notice.body).toContain("Sunday, 16 June 2030");
-    expect(notice.body).toContain("00:30");
-    expect(notice.body).toContain("Europe/Vienna");
+  describe("of a change", () => {
+    const bodyOf = (changes: Partial<Parameters<typeof eventUpdated>[0]>) =>
+      eventUpdated({ ...event, ...changes }).body;
+
+    test.each<[string[], string]>([
+      [["startDateTime"], "New start: Sunday, 16 June 2030 at 00:30 (Europe/Vienna)."],
+      [["endDateTime"], "New end: Sunday, 16 June 2030 at 03:00 (Europe/Vienna)."],
+      [["timeZone"], "New time zone: Europe/Vienna."],
+      [["location"], "New place: «Town hall»."],
+      [["location", "coordinates", "price"], "New place: «Town hall»."],
+      [["description"], "See its details."],
+      [["capacity", "tags"], "See its details."],
+    ])("%j: %s", (changed, sentence) => {
+      expect(eventUpdated({ ...event, changed })).toMatchObject({
+        type: "event.updated",
+        title: "Changed: An evening",
+        body: `«An evening» has changed. ${sentence}`,
+      });
+    });
+
+    test("everything at once, a sentence each", () => {
+      const changed = ["location", "title", "endDateTime", "startDateTime", "timeZone"];
+      expect(bodyOf({ changed }).match(/New [a-z ]+:/g)).toEqual([
+        "New title:",
+        "New start:",
+        "New end:",
+        "New time zone:",
+        "New place:",
+      ]);
+    });
+
+    test("of its title: under the one by which it is known, with the new one", () => {
+      expect(eventUpdated({ ...event, title: "A night", changed: ["title"] })).toMatchObject({
+        title: "Changed: An evening",
+        body: "«An evening» has changed. New title: «A night».",
+      });
+    });
+
+    test.each([null, ""])("of its place to none: %j", (location) => {
+      expect(bodyOf({ location, changed: ["location"] })).toBe(
+        "«An evening» has changed. New place: to be announced.",
+      );
+    });
+
+    test("while it is postponed: that it still is", () => {
+      const notice = eventUpdated({ ...event, status: "postponed", changed: ["startDateTime"] });
+      expect(notice.title).toBe("Changed: An evening");
+      expect(notice.body).toMatch(
+        /^«An evening» has changed\. New start: .* It is still postponed\.$/,
+      );
+    });
+
+    test("of its end to one that has passed: that end, and no more", () => {
+      expect(bodyOf({ status: "completed", changed: ["status", "endDateTime"] })).toBe(
+        "«An evening» has changed. New end: Sunday, 16 June 2030 at 03:00 (Europe/Vienna).",
+      );
+    });
+  });
+
+  test("of a postponement: the new times, or that there are none yet", () => {
+    const postponed = { ...event, status: "postponed" };
+    expect(eventUpdated({ ...postponed, changed: ["status"] })).toMatchObject({
+      title: "Postponed: An evening",
+      body: "«An evening» is postponed. Its new times will be announced.",
+    });
+    expect(eventUpdated({ ...postponed, changed: ["status", "startDateTime"] })).toMatchObject({
+      title: "Postponed: An evening",
+      body: "«An evening» is postponed. New start: Sunday, 16 June 2030 at 00:30 (Europe/Vienna).",
+    });
+  });
+
+  test("of the end of a postponement: that it is on again, and when", () => {
+    expect(eventUpdated({ ...event, changed: ["status"] })).toMatchObject({
+      type: "event.updated",
+      title: "On again: An evening",
+      body: "«An evening» is on again. It starts on Sunday, 16 June 2030 at 00:30 (Europe/Vienna).",
+    });
   });
 
   test("of a postponement or cancellation: the reason, where one was given", () => {
-    const postponed = { ...event, status: "postponed" };
+    const postponed = { ...event, status: "postponed", changed: ["status"] };
     expect(eventUpdated({ ...postponed, reason: "Rain" })).toMatchObject({
-      type: "event.updated",
-      title: "Postponed: An evening",
       body: expect.stringContaining("Reason: Rain"),
       data: { reason: "Rain", bookingId: null },
     });
@@ -73,8 +147,22 @@ describe("What people are told", () => {
       fc.asyncProperty(long(200), long(500), async (name, reason) => {
         const told: Notice[] = [
           bookingConfirmed({ ...booking, eventTitle: name, quantity: 1000 }),
-          eventUpdated({ ...event, title: name, status: "published" }),
-          eventUpdated({ ...event, title: name, status: "postponed", reason }),
+          ...["published", "postponed"].flatMap((status) =>
+            [
+              ["title", "location", "startDateTime"],
+              ["status", "title", "location"],
+            ].map((changed) =>
+              eventUpdated({
+                ...event,
+                title: name,
+                titleBefore: name,
+                location: name,
+                status,
+                changed,
+                reason,
+              }),
+            ),
+          ),
           eventCancelled({ ...event, title: name, reason }),
         ];
         for (const notice of told) {

@@ -105,7 +105,8 @@ describe("text", () => {
   test("may be bounded in bytes", async () => {
     const password = text({ maxLength: 72, maxBytes: 72 });
     await expectAccepted(password, [["ü".repeat(36), "ü".repeat(36)]]);
-    await expectRefused(password, ["ü".repeat(37)], /72 bytes at most/);
+    // Also where there are too many characters: whoever took away those would be refused for the bytes.
+    await expectRefused(password, ["ü".repeat(37), "x".repeat(73)], /72 bytes at most/);
   });
 
   test("has its pattern, its last look and its new form, in this order and after trimming", async () => {

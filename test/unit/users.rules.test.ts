@@ -2,9 +2,11 @@ import type { Caller } from "../../lib/contract/define";
 import { Forbidden } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { namedAccount } from "../../services/auth/auth.rules";
+import { LastAdministrator } from "../../services/users/users.contract";
 import {
   checkChanges,
   checkMayChange,
+  checkMayStepDown,
   isOwnOrAdmin,
   namedUser,
   publicView,
@@ -79,6 +81,16 @@ test("only an administrator sets a role, be it the one that the user has", () =>
     }
   }
   expect(refusal(() => checkChanges({}, caller("attendee")))).toBeUndefined();
+});
+
+test("whoever is the only administrator stays one, and nobody else", () => {
+  const [ada, grace] = [newId(), newId()];
+  expect(refusal(() => checkMayStepDown(ada, [ada]))).toMatchObject({
+    type: LastAdministrator.code,
+  });
+  for (const administrators of [[ada, grace], [grace, ada], [grace], []]) {
+    expect(refusal(() => checkMayStepDown(ada, administrators))).toBeUndefined();
+  }
 });
 
 describe("The account that a sign-in names", () => {

@@ -47,6 +47,10 @@ export interface Config {
   corsOrigins: readonly string[];
   bcryptRounds: number;
   maxTicketsPerBooking: number;
+  /** How long the seats of a priced booking are held for its payment. */
+  bookingHoldSeconds: number;
+  /** How long seats are held for somebody from the waiting list. */
+  waitlistOfferSeconds: number;
   logLevel: (typeof LOG_LEVELS)[number];
   logFormat: "pretty" | "json";
 }
@@ -277,6 +281,8 @@ export function loadConfig(environment: Environment): Config {
     corsOrigins: readOrigins(read),
     bcryptRounds: read.integer("BCRYPT_ROUNDS", 10, 4, 15),
     maxTicketsPerBooking: read.integer("MAX_TICKETS_PER_BOOKING", 10, 1, 1000),
+    bookingHoldSeconds: read.integer("BOOKING_HOLD_SECONDS", 900, 1, 604_800),
+    waitlistOfferSeconds: read.integer("WAITLIST_OFFER_SECONDS", 3600, 1, 2_592_000),
     logLevel: read.oneOf("LOG_LEVEL", LOG_LEVELS, "info"),
     logFormat: read.oneOf("LOG_FORMAT", ["pretty", "json"], production ? "json" : "pretty"),
   };

@@ -1,8 +1,10 @@
 import { QueryTypes, Sequelize, type Transaction } from "sequelize";
 import { ServiceUnavailable } from "./errors";
+import { type Bind, type PreparedWork, preparedTransaction } from "./prepared";
 import { createWorkQueue } from "./work-queue";
 
 export type { Transaction } from "sequelize";
+export type { Bind, PreparedWork, Query } from "./prepared";
 
 /** PostgreSQL's codes for «your transaction lost against another one; try again». */
 const LOST_AGAINST_ANOTHER = new Set(["40001", "40P01"]);
@@ -31,8 +33,6 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_IN_TRANSACTION_MS = 30_000;
 const ACQUIRE_TIMEOUT_MS = 10_000;
 
-export type Bind = Record<string, unknown>;
-
 /** One process's connection pool, shared by all its services. */
 export interface Database {
   readonly sequelize: Sequelize;
@@ -48,6 +48,12 @@ export interface Database {
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   /**
+   * Like {@link transaction}, straight over the driver with prepared statements: for the few transactions on
+   * whose speed the system's depends. With `ahead` it does not queue behind other changes; whoever asks for
+   * that runs one at a time.
+   */
+  prepared<T>(work: (work: PreparedWork) => Promise<T>, options?: { ahead?: boolean }): Promise<T>;
+  /**
    * Reads long lists, a few at a time, so that they never take all connections.
    *
    * @throws ServiceUnavailable at once when too many wait
@@ -58,29 +64,47 @@ export interface Database {
   close(): Promise<void>;
 }
 
-interface PostgresError {
+interface DriverError {
+  code?: unknown;
+  constraint?: unknown;
+}
+interface PostgresError extends DriverError {
   name?: string;
-  original?: { code?: unknown; constraint?: unknown };
+  /** The driver's error, where Sequelize has wrapped it. */
+  original?: DriverError;
 }
 
-const codeOf = (error: unknown): string => String((error as PostgresError)?.original?.code ?? "");
+const original = (error: unknown): DriverError | undefined =>
+  (error as PostgresError)?.original ?? (error as PostgresError | undefined);
+
+/** Where an error that was translated keeps the code of the one it was made of. */
+const STATE = Symbol("state");
+
+/** PostgreSQL's code of an error (SQLSTATE), or the driver's (`ECONNREFUSED`); empty for anything else. */
+export const sqlState = (error: unknown): string =>
+  String((error as { [STATE]?: string })?.[STATE] ?? original(error)?.code ?? "");
 
 /** Name of the unique or check constraint or foreign key that refused a row, or undefined. */
 export function violatedConstraint(error: unknown): string | undefined {
-  const constraint = (error as PostgresError)?.original?.constraint;
-  return codeOf(error).startsWith("23") && typeof constraint === "string" ? constraint : undefined;
+  const constraint = original(error)?.constraint;
+  return sqlState(error).startsWith("23") && typeof constraint === "string"
+    ? constraint
+    : undefined;
 }
 
 function translated(error: unknown): unknown {
   const name = String((error as PostgresError)?.name ?? "");
   const unreachable =
-    UNREACHABLE.test(codeOf(error)) ||
-    codeOf(error) === STATEMENT_TIMED_OUT ||
+    UNREACHABLE.test(sqlState(error)) ||
+    sqlState(error) === STATEMENT_TIMED_OUT ||
     /^Sequelize(Host|Connection|AccessDenied|InvalidConnection)/.test(name) ||
     // pg reports a connection that broke or fell silent under a query without any code.
     (error instanceof Error &&
-      /Connection terminated|connection is insecure|Query read timeout/i.test(error.message));
-  return unreachable ? new ServiceUnavailable({ retryAfter: 1 }) : error;
+      /Connection terminated|connection is insecure|is not queryable|Query read timeout/i.test(
+        error.message,
+      ));
+  if (!unreachable) return error;
+  return Object.assign(new ServiceUnavailable({ retryAfter: 1 }), { [STATE]: sqlState(error) });
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -119,9 +143,10 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     define: { underscored: true, timestamps: false, freezeTableName: true },
   });
 
-  // Two in five connections for each, at the most: whoever waits for a lock or reads a long list leaves the
-  // others to short statements, on which sign-in, health and everything else depend.
-  const share = Math.max(1, Math.floor(options.connections * 0.4));
+  // Three in ten connections for each, at the most: whoever waits for a lock or reads a long list leaves the
+  // others to bookings, which go ahead of other changes, and to short statements, on which sign-in, health and
+  // everything else depend.
+  const share = Math.max(1, Math.floor(options.connections * 0.3));
   const changes = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
   const lists = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
 
@@ -130,6 +155,18 @@ export function openDatabase(url: string, options: PoolOptions): Database {
       return await work();
     } catch (error) {
       throw translated(error);
+    }
+  };
+
+  /** Repeats what lost against another transaction; each attempt begins anew. */
+  const untilItWins = async <T>(attempt: () => Promise<T>): Promise<T> => {
+    for (let left = TRANSACTION_ATTEMPTS; ; left--) {
+      try {
+        return await guarded(attempt);
+      } catch (error) {
+        if (left === 1 || !LOST_AGAINST_ANOTHER.has(sqlState(error))) throw error;
+        await pause(Math.random() * RETRY_BASE_MS * 2 ** (TRANSACTION_ATTEMPTS - left + 1));
+      }
     }
   };
 
@@ -144,18 +181,11 @@ export function openDatabase(url: string, options: PoolOptions): Database {
           ...(transaction ? { transaction } : {}),
         }),
       ),
-    transaction: (work) =>
-      changes.run(async () => {
-        for (let attempt = 1; ; attempt++) {
-          try {
-            return await guarded(() => sequelize.transaction(work));
-          } catch (error) {
-            if (attempt === TRANSACTION_ATTEMPTS || !LOST_AGAINST_ANOTHER.has(codeOf(error)))
-              throw error;
-            await pause(Math.random() * RETRY_BASE_MS * 2 ** attempt);
-          }
-        }
-      }),
+    transaction: (work) => changes.run(() => untilItWins(() => sequelize.transaction(work))),
+    prepared: (work, { ahead = false } = {}) => {
+      const run = () => untilItWins(() => preparedTransaction(sequelize, work));
+      return ahead ? run() : changes.run(run);
+    },
     list: (work) => lists.run(work),
     close: () => sequelize.close(),
   };

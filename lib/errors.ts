@@ -153,6 +153,18 @@ export const RateLimited = defineError<{ retryAfter: number }>(
   "Too many requests",
   ({ retryAfter }) => `Too many requests; try again in ${retryAfter} s.`,
 );
+export const IdempotencyKeyReused = defineError(
+  "IDEMPOTENCY_KEY_REUSED",
+  422,
+  "Idempotency key reused",
+  () => "This Idempotency-Key stands for another request of yours; take a new one.",
+);
+export const IdempotencyInProgress = defineError<{ retryAfter: number }>(
+  "IDEMPOTENCY_IN_PROGRESS",
+  409,
+  "Request in progress",
+  () => "A request with this Idempotency-Key is still under way; send it again in a moment.",
+);
 export const Internal = defineError(
   "INTERNAL",
   500,

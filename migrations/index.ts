@@ -4,6 +4,8 @@ import { availableEvents } from "./0002-available-events";
 import { events } from "./0003-events";
 import { bookings } from "./0004-bookings";
 import { notifications } from "./0005-notifications";
+import { outbox } from "./0006-outbox";
+import { idempotencyKeys } from "./0007-idempotency-keys";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -12,4 +14,6 @@ export const migrations: readonly Step[] = [
   events,
   bookings,
   notifications,
+  outbox,
+  idempotencyKeys,
 ];

@@ -180,6 +180,8 @@ export const demo: Step = {
            OR event_id IN (SELECT id FROM events WHERE host_id IN ${ofDemo})`,
       { emails },
     );
+    // Whoever waits for a demo event goes with it.
+    await run(`DELETE FROM waitlist WHERE user_id IN ${ofDemo}`, { emails });
     await run(`DELETE FROM events WHERE host_id IN ${ofDemo}`, { emails });
     await run("DELETE FROM users WHERE email = ANY ($emails)", { emails });
   },

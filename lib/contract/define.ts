@@ -34,6 +34,8 @@ export interface RestMapping {
   readonly location?: string;
   /** Content type of a result that is text and not JSON. */
   readonly contentType?: string;
+  /** Whether a client may send it again under an `Idempotency-Key`. */
+  readonly idempotent?: true;
   /** Which budget of requests it counts against; the general one unless told. */
   readonly rateLimit?: "auth" | "authAccount";
   /** Another method of the same action with the same meaning, e.g. PUT beside PATCH. */
@@ -55,6 +57,11 @@ export interface ActionDefinition {
   readonly needsChange?: true;
   /** For work in chunks that may take longer than any call should: how long it may, in milliseconds. */
   readonly timeoutMs?: number;
+  /**
+   * The parameter by whose value calls from other nodes are spread over the nodes: what has the same value goes
+   * to the same node while that lives.
+   */
+  readonly shardBy?: string;
   /** Null where there is nothing to answer. */
   readonly result: Rule | null;
   /** REST actions only; without it the action is internal. */
@@ -159,6 +166,9 @@ export type ResultOf<A extends ActionDefinition> = A["result"] extends null
 export interface Meta {
   caller?: Caller | null;
   requestId?: string;
+  /** As the client sent it; its answer says whether it was the first one's. */
+  idempotencyKey?: string;
+  idempotencyReplayed?: boolean;
   /** Sessions that the call has ended; the gateway that answers refuses them from then on. */
   endedSessions?: string[];
 }

@@ -23,6 +23,11 @@ import type { Rule } from "./rules";
 export interface Lifecycle<R extends Registry> {
   readonly call: Call<R>;
   readonly emit: Emit<R>;
+  /**
+   * Emits an event whose name and payload were typed when it was written to the outbox; comes back when those of
+   * this process who listen have heard it.
+   */
+  readonly announce: (name: string, payload: object) => Promise<void>;
   readonly log: Log;
 }
 
@@ -78,11 +83,11 @@ interface MoleculerSide {
 }
 
 /** Typed calls and emissions over a Moleculer context or broker. */
-function typed<R extends Registry>(
-  side: MoleculerSide,
-  log: Log,
-): Pick<Lifecycle<R>, "call" | "emit"> {
+function typed<R extends Registry>(side: MoleculerSide, log: Log): Omit<Lifecycle<R>, "log"> {
   return {
+    announce: async (name, payload) => {
+      await side.emit(name, payload);
+    },
     // The contracts have checked the names and shapes at compile time; Moleculer's own types do not know them.
     call: ((name: string, params?: unknown) => side.call(name, params)) as Call<R>,
     // An announcement follows a commit: who listens must neither delay nor fail the one who announces.
@@ -129,6 +134,9 @@ export function implementer<R extends Registry>(contracts: R) {
           visibility: definition.rest ? "published" : "public",
           params: { $$strict: true, ...ownCopy(definition.params) },
           ...(definition.timeoutMs === undefined ? {} : { timeout: definition.timeoutMs }),
+          ...(definition.shardBy === undefined
+            ? {}
+            : { strategy: "Shard", strategyOptions: { shardKey: definition.shardBy } }),
           changes: definition.needsChange ? changesOf(definition) : undefined,
           missing: Object.fromEntries(missing.map(([parameter, kind]) => [parameter, kind.code])),
           handler: (ctx: MoleculerContext<Record<string, unknown>>) => {

@@ -7,6 +7,7 @@ import { checkDepth, readBody } from "./body";
 import type { EndedSessions } from "./ended-sessions";
 import { entityTag } from "./entity-tag";
 import { type GatewayAlias, type GatewayRequest, metaOf } from "./gateway-request";
+import { idempotencyKeyOf } from "./idempotency";
 import { actionParameters, type ParameterPlaces, parametersOf } from "./parameters";
 import { type Budgets, namedAccount } from "./rate-limits";
 import { API_BASE, type Route } from "./routes";
@@ -67,6 +68,7 @@ export function apiRoute(
       const meta = metaOf(ctx);
       meta.caller = identity.caller;
       if (req.requestId) meta.requestId = req.requestId;
+      if (definition.rest?.idempotent) meta.idempotencyKey = idempotencyKeyOf(req);
       checkDepth(req.parsedBody);
       req.$params = actionParameters(places, {
         path: (req.$params?.params as Record<string, unknown>) ?? {},
@@ -88,6 +90,7 @@ export function apiRoute(
       sessions.add(meta.endedSessions ?? []);
       meta.$statusCode = successStatus(definition);
       const { location, contentType } = definition.rest ?? {};
+      if (meta.idempotencyReplayed) res.setHeader("Idempotency-Replayed", "true");
       if (location) {
         const { id } = data as { id?: string };
         meta.$location = `${API_BASE}${location.replace(":id", id ?? "")}`;

@@ -75,6 +75,7 @@ function middlewaresOf(config: Config): Middleware[] {
               methods: METHODS,
               exposedHeaders: [
                 "ETag",
+                "Idempotency-Replayed",
                 "Location",
                 "Retry-After",
                 "X-Request-Id",

@@ -9,6 +9,8 @@ import { object, type Props } from "../../lib/contract/rules";
 import {
   type ErrorKind,
   Forbidden,
+  IdempotencyInProgress,
+  IdempotencyKeyReused,
   Internal,
   MalformedJson,
   PayloadTooLarge,
@@ -18,6 +20,7 @@ import {
   UnsupportedMediaType,
   ValidationFailed,
 } from "../../lib/errors";
+import { MOST_KEY_CHARACTERS } from "./idempotency";
 import { parametersOf } from "./parameters";
 import { API_BASE, methodsOf } from "./routes";
 
@@ -60,6 +63,7 @@ function errorsOf(action: ActionDefinition): Kind[] {
   if (action.access === "signedIn" && path.length) kinds.push(Forbidden);
   // Whatever the method, a body that comes along is read, and one that nobody asked for is refused.
   kinds.push(MalformedJson, PayloadTooLarge, UnsupportedMediaType, ValidationFailed);
+  if (action.rest?.idempotent) kinds.push(IdempotencyKeyReused, IdempotencyInProgress);
   return [
     ...new Map([...kinds, ...(action.errors ?? [])].map((kind) => [kind.code, kind])).values(),
   ];
@@ -92,6 +96,16 @@ function successResponse(action: ActionDefinition, named: NamedSchemas): JsonSch
   };
 }
 
+const IDEMPOTENCY_KEY = {
+  name: "Idempotency-Key",
+  in: "header",
+  required: false,
+  description:
+    "Sent again within 24 h, the same request under the same key has its effect once, and its first success is " +
+    "answered again with Idempotency-Replayed: true.",
+  schema: { type: "string", minLength: 1, maxLength: MOST_KEY_CHARACTERS },
+};
+
 function operation(
   contract: Contract,
   name: string,
@@ -111,8 +125,9 @@ function operation(
     in: "header",
     required: false,
     description: action.params[key]?.description,
-    schema: { type: "string" },
+    schema: { type: "string" } as JsonSchema,
   }));
+  if (action.rest?.idempotent) headerParameters.push(IDEMPOTENCY_KEY);
   const bodyProps = Object.fromEntries(
     Object.entries(action.params).filter(([key]) => body.includes(key)),
   );

@@ -1,5 +1,6 @@
 import { defineContract, LONG_WORK_MS } from "../../lib/contract/define";
 import {
+  boolean,
   described,
   id,
   instant,
@@ -80,10 +81,50 @@ export const BookingNotActive = defineError<Facts & { status: string }>(
   ({ status }) => `This booking is ${status} already.`,
 );
 
-const ticketShape = object(
-  { id: id(), code: text({ maxLength: 200 }), status: oneOf(["valid", "cancelled"]) },
-  "Ticket",
+export const TicketsAvailable = defineError<EventFacts & { available: number }>(
+  "TICKETS_AVAILABLE",
+  409,
+  "Tickets available",
+  ({ available }) => `${available} seats are free: book them, there is nothing to wait for.`,
 );
+export const AlreadyWaiting = defineError<EventFacts>(
+  "ALREADY_WAITING",
+  409,
+  "Already waiting",
+  () => "You are on the waiting list of this event already.",
+);
+export const NotWaiting = defineError(
+  "WAITLIST_ENTRY_NOT_FOUND",
+  404,
+  "Not on the waiting list",
+  () => "You are not on the waiting list of this event.",
+);
+export const TicketNotFound = defineError(
+  "TICKET_NOT_FOUND",
+  404,
+  "Ticket not found",
+  () => "There is no such ticket for this event.",
+);
+export const AlreadyCheckedIn = defineError<Facts & { checkedInAt: string }>(
+  "ALREADY_CHECKED_IN",
+  409,
+  "Already checked in",
+  ({ checkedInAt }) => `This ticket was checked in at ${checkedInAt}.`,
+);
+export const NotCheckedIn = defineError(
+  "NOT_CHECKED_IN",
+  409,
+  "Not checked in",
+  () => "This ticket is not checked in.",
+);
+
+export const TICKET_STATUSES = ["valid", "checked_in", "cancelled"] as const;
+const ticketFields = {
+  id: id(),
+  code: described(text({ maxLength: 200 }), "What its QR code says; shown at the door."),
+  status: oneOf(TICKET_STATUSES),
+};
+const ticketShape = object(ticketFields, "Ticket");
 
 const {
   id: eventId,
@@ -109,7 +150,7 @@ const bookingFields = {
   amount: described(integer({ min: 0 }), "In the currency's minor unit."),
   currency: nullable(text({ maxLength: 3 })),
   holdExpiresAt: nullable(instant()),
-  tickets: list(ticketShape),
+  tickets: described(list(ticketShape), "One a seat; none as long as the seats are only held."),
   createdAt: instant(),
   updatedAt: instant(),
 };
@@ -126,16 +167,35 @@ export const bookingOfEventShape = object(
   "BookingOfEvent",
 );
 
+const attendeeOfTicket = object({ id: id(), name: text({ maxLength: 100 }) });
+
+/** A ticket as the door sees it. */
+export const doorTicketShape = object(
+  {
+    ...ticketFields,
+    bookingId: id(),
+    checkedInAt: nullable(instant()),
+    attendee: attendeeOfTicket,
+  },
+  "DoorTicket",
+);
+
 const occurrence = {
   id: id(),
   schemaVersion: integer({ min: 1 }),
   occurredAt: instant(),
+  version: integer({ min: 1 }),
   bookingId: id(),
   eventId: id(),
   userId: id(),
   quantity,
   eventTitle: title,
   eventStartDateTime: startDateTime,
+  eventTimeZone: timeZone,
+  /** Until when the seats are held; null where they are not. */
+  holdExpiresAt: nullable(instant()),
+  /** Whether the seats came from the waiting list and were not asked for in this moment. */
+  fromWaitlist: boolean(),
 };
 
 /** Whose bookings to list: none of these is everybody's. */
@@ -146,6 +206,14 @@ const scope = {
 };
 
 const missing = { id: BookingNotFound };
+const missingEvent = { id: EventNotFound };
+const code = text({ minLength: 1, maxLength: 200 });
+const door = {
+  params: { id: id(), code },
+  result: doorTicketShape,
+  access: { roles: ["host", "admin"] },
+} as const;
+const waiting = { position: described(integer({ min: 1 }), "1 is next."), quantity };
 const ownBookingsErrors = [
   EventNotFound,
   EventNotBookable,
@@ -166,6 +234,18 @@ export const bookings = defineContract({
       params: { userId: id(), ...newBooking },
       result: bookingShape,
       errors: ownBookingsErrors,
+    },
+    $confirm: {
+      summary: "Make held seats the attendee's own, once they are paid for",
+      params: { id: id() },
+      result: bookingShape,
+      errors: [BookingNotFound, BookingNotActive],
+    },
+    $promote: {
+      summary: "Give an event's free seats to those who wait for them, as far as they fit",
+      timeoutMs: LONG_WORK_MS,
+      params: { eventId: id() },
+      result: object({ promoted: integer({ min: 0 }) }),
     },
     $update: {
       summary: "Cancel a booking for a reason; its seats are free again",
@@ -206,7 +286,14 @@ export const bookings = defineContract({
       params: newBooking,
       result: bookingShape,
       access: { roles: ["attendee"] },
-      rest: { method: "POST", path: "/bookings", status: 201, location: "/bookings/:id" },
+      rest: {
+        method: "POST",
+        path: "/bookings",
+        status: 201,
+        location: "/bookings/:id",
+        idempotent: true,
+      },
+      shardBy: "eventId",
       errors: ownBookingsErrors,
     },
     list: {
@@ -244,12 +331,95 @@ export const bookings = defineContract({
       params: { id: id(), ...bookingList },
       result: pageOf(bookingOfEventShape),
       access: { roles: ["host", "admin"] },
-      rest: { method: "GET", path: "/events/:id/bookings", missing: { id: EventNotFound } },
+      rest: { method: "GET", path: "/events/:id/bookings", missing: missingEvent },
       errors: [EventNotFound],
+    },
+    joinWaitlist: {
+      summary: "Wait for seats of an event that has too few",
+      params: { id: id(), quantity: newBooking.quantity },
+      result: object(waiting, "WaitlistEntry"),
+      access: { roles: ["attendee"] },
+      rest: {
+        method: "POST",
+        path: "/events/:id/waitlist",
+        status: 201,
+        missing: missingEvent,
+        idempotent: true,
+      },
+      errors: [
+        EventNotFound,
+        EventNotBookable,
+        EventEnded,
+        SaleNotStarted,
+        SaleEnded,
+        AlreadyBooked,
+        TicketsAvailable,
+        AlreadyWaiting,
+      ],
+    },
+    findWaitlist: {
+      summary: "One's own place on the waiting list",
+      params: { id: id() },
+      result: object(waiting, "WaitlistEntry"),
+      access: { roles: ["attendee"] },
+      rest: { method: "GET", path: "/events/:id/waitlist", missing: missingEvent },
+      errors: [EventNotFound, NotWaiting],
+    },
+    leaveWaitlist: {
+      summary: "Leave the waiting list, also when not on it",
+      params: { id: id() },
+      result: null,
+      access: { roles: ["attendee"] },
+      rest: { method: "DELETE", path: "/events/:id/waitlist", missing: missingEvent },
+      errors: [EventNotFound],
+    },
+    checkIn: {
+      ...door,
+      summary: "Let somebody in: once for each ticket",
+      rest: { method: "POST", path: "/events/:id/check-in", missing: missingEvent },
+      errors: [EventNotFound, TicketNotFound, AlreadyCheckedIn],
+    },
+    undoCheckIn: {
+      ...door,
+      summary: "Take a check-in back",
+      rest: { method: "POST", path: "/events/:id/check-in/undo", missing: missingEvent },
+      errors: [EventNotFound, TicketNotFound, NotCheckedIn],
+    },
+    gateKey: {
+      summary: "The key by which a gate of this event tells forged ticket codes without a network",
+      params: { id: id() },
+      result: object({
+        eventId: id(),
+        key: described(text({ maxLength: 64 }), "32 bytes in hex."),
+      }),
+      access: { roles: ["host", "admin"] },
+      rest: { method: "GET", path: "/events/:id/gate-key", missing: missingEvent },
+      errors: [EventNotFound],
+    },
+    ticketQr: {
+      summary: "A ticket's QR code",
+      params: { id: id(), ticketId: id() },
+      result: text({ maxLength: 100_000, multiline: true }),
+      access: "signedIn",
+      rest: {
+        method: "GET",
+        path: "/bookings/:id/tickets/:ticketId/qr.svg",
+        missing: { id: BookingNotFound, ticketId: TicketNotFound },
+        contentType: "image/svg+xml",
+      },
+      errors: [BookingNotFound, TicketNotFound],
     },
   },
   events: {
+    "bookings.held": {
+      summary: "Seats are held until they are paid for",
+      payload: object(occurrence),
+    },
     "bookings.confirmed": { summary: "Seats were booked", payload: object(occurrence) },
+    "bookings.expired": {
+      summary: "A hold has lapsed; its seats are free again",
+      payload: object(occurrence),
+    },
     "bookings.cancelled": {
       summary: "A booking was cancelled",
       payload: object({ ...occurrence, reason: oneOf(CANCEL_REASONS) }),

@@ -1,95 +1,87 @@
 /**
- * bookings: who has which seats. Owns the tables bookings and tickets, and writes the seat counter of
+ * bookings: who has which seats. Owns the tables bookings, tickets and waitlist, and writes the seat counter of
  * events inside its transactions.
  *
  * Invariants: seats of active bookings are what the event's counter says and never more than its capacity;
- * a user has one active booking for an event at most; a booking moves along its lifecycle alone.
+ * a user has one active booking for an event at most; a booking moves along its lifecycle alone; a freed seat
+ * goes to those who wait before anybody else; a ticket lets somebody in once.
  */
 import type { ServiceSchema } from "moleculer";
-import { isError, ValidationFailed } from "../../lib/errors";
-import { newId } from "../../lib/ids";
+import { ValidationFailed } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
+import type { RepeatedWork } from "../../lib/repeated";
+import { forgetOldKeys, idempotencyKey } from "../../mixins/idempotency";
+import { relayOutbox } from "../../mixins/outbox";
 import { implement } from "../contracts";
-import { BookingNotActive, bookings } from "./bookings.contract";
+import { bookingBatches } from "./bookings.batches";
+import { bookings } from "./bookings.contract";
+import { doorActions, doorStore } from "./bookings.door";
 import * as rules from "./bookings.rules";
 import { bookingsStore } from "./bookings.store";
+import { promoteForgotten, sweepHolds } from "./bookings.sweeper";
+import { waitlistActions, waitlistStore } from "./bookings.waitlist";
 
 export default function bookingsService({ config, clock, database }: Kernel): ServiceSchema {
-  const store = bookingsStore(database);
+  const store = bookingsStore(database, clock, config);
+  const batches = bookingBatches(database, clock, config);
+  const waitlist = waitlistStore(database, clock, config);
+  const door = doorStore(database, clock);
+  let inBackground: RepeatedWork[] = [];
 
-  const occurrence = (booking: rules.Booking) => ({
-    id: newId(),
-    schemaVersion: 1,
-    occurredAt: clock.now().toISOString(),
-    bookingId: booking.id,
-    eventId: booking.eventId,
-    userId: booking.userId,
-    quantity: booking.quantity,
-    eventTitle: booking.event.title,
-    eventStartDateTime: booking.event.startDateTime,
-  });
-
+  const requestOf = ({ requestId = null }: { requestId?: string | null }) => requestId;
   return implement(bookings, {
     actions: {
-      async $create({ params, emit }) {
+      async $create({ params, meta }) {
         rules.checkQuantity(params.quantity, config.maxTicketsPerBooking);
-        const booking = await store.create(params, clock);
-        emit("bookings.confirmed", occurrence(booking));
-        return rules.withoutAttendee(booking);
+        const { userId, ...asked } = params;
+        const { booking, replayed } = await batches.submit({
+          ...params,
+          key: idempotencyKey(meta.idempotencyKey, userId, "bookings.create", asked),
+          requestId: requestOf(meta),
+        });
+        meta.idempotencyReplayed = replayed;
+        return booking;
       },
 
-      async $update({ params: { id, reason }, emit }) {
-        const booking = await store.cancel(id, reason, clock.now());
-        emit("bookings.cancelled", { ...occurrence(booking), reason });
-        return rules.withoutAttendee(booking);
+      async $confirm({ params: { id }, meta }) {
+        return rules.withoutAttendee(await store.confirm(id, requestOf(meta)));
       },
 
-      async $delete({ params: { eventId, userId, reason }, emit }) {
-        if ((eventId === undefined) === (userId === undefined)) {
-          throw new ValidationFailed({
-            errors: [{ field: "eventId", message: "or userId is required, one of the two" }],
-          });
+      async $update({ params: { id, reason }, meta }) {
+        const why = { reason, requestId: requestOf(meta) };
+        return rules.withoutAttendee(await store.cancel(id, why));
+      },
+
+      async $delete({ params: { eventId, userId, reason }, meta }) {
+        const why = { reason, requestId: requestOf(meta) };
+        if (eventId !== undefined && userId === undefined) {
+          return { cancelled: await store.cancelAllOfEvent(eventId, why) };
         }
-        let cancelled = 0;
-        const announce = (booking: rules.Booking) => {
-          cancelled++;
-          emit("bookings.cancelled", { ...occurrence(booking), reason });
-        };
-        // What somebody else cancels meanwhile is what we want.
-        const cancelIfActive = async (id: string) => {
-          try {
-            announce(await store.cancel(id, reason, clock.now()));
-          } catch (error) {
-            if (!isError(error, BookingNotActive)) throw error;
-          }
-        };
-        if (userId !== undefined) {
-          for (const id of await store.activeOfUser(userId)) await cancelIfActive(id);
+        if (userId !== undefined && eventId === undefined) {
+          await waitlist.leaveAll(userId);
+          return { cancelled: await store.cancelAllOfUser(userId, why) };
         }
-        if (eventId !== undefined) {
-          let chunk: rules.Booking[];
-          do {
-            chunk = await store.cancelSomeOfEvent(eventId, reason, clock.now());
-            chunk.forEach(announce);
-          } while (chunk.length > 0);
-        }
-        return { cancelled };
+        throw new ValidationFailed({
+          errors: [{ field: "eventId", message: "or userId is required, one of the two" }],
+        });
+      },
+
+      async $promote({ params: { eventId } }) {
+        return { promoted: await store.promoteAll(eventId) };
       },
 
       async $find({ params }) {
-        return rules.withoutAttendee(await store.find(params.id, clock.now()));
+        return rules.withoutAttendee(await store.find(params.id));
       },
 
-      $list: ({ params }) => store.list(params, clock.now()),
+      $list: ({ params }) => store.list(params),
 
       async $attendees({ params: { eventId, booked, after, limit } }) {
         return { userIds: await store.attendees(eventId, booked, after, limit) };
       },
 
-      async create({ params, call }, caller) {
-        rules.checkQuantity(params.quantity, config.maxTicketsPerBooking);
-        return call("bookings.$create", { ...params, userId: caller.id });
-      },
+      create: ({ params, call }, caller) =>
+        call("bookings.$create", { ...params, userId: caller.id }),
 
       async list({ params, call }, caller) {
         const scope = {
@@ -107,23 +99,39 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
       },
 
       async find({ params }, caller) {
-        const booking = await store.find(params.id, clock.now());
+        const booking = await store.find(params.id);
         rules.checkMayRead(booking, caller);
         return rules.withoutAttendee(booking);
       },
 
       async cancel({ params: { id }, call }, caller) {
-        const booking = await store.find(id, clock.now());
+        const booking = await store.find(id);
         rules.checkMayCancel(booking, caller);
         const reason = caller.id === booking.userId ? "attendee" : "admin";
         await call("bookings.$update", { id, status: "cancelled", reason });
       },
 
       async listOfEvent({ params: { id, ...request }, call }, caller) {
-        const event = await call("events.$find", { id });
-        rules.checkHosts(event, caller);
+        rules.checkHosts(await call("events.$find", { id }), caller);
         return call("bookings.$list", { ...request, eventId: id });
       },
+
+      ...waitlistActions(waitlist, config),
+
+      ...doorActions(door, store),
+    },
+
+    async started({ log, announce }) {
+      inBackground = [
+        sweepHolds(store, log),
+        promoteForgotten(store, log),
+        relayOutbox(database, announce, log),
+        forgetOldKeys(database, clock, log),
+      ];
+    },
+
+    async stopped() {
+      await Promise.all([...inBackground.map((work) => work.stop()), batches.idle()]);
     },
   });
 }

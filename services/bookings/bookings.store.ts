@@ -1,19 +1,23 @@
-import { randomBytes } from "node:crypto";
 import type { Clock } from "../../lib/clock";
-import type { Database, Transaction } from "../../lib/database";
-import { Unauthenticated } from "../../lib/errors";
-import { newId } from "../../lib/ids";
+import type { Config } from "../../lib/config";
+import type { Bind, Database, Query } from "../../lib/database";
+import { isError } from "../../lib/errors";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EventNotFound } from "../events/events.contract";
-import { BookingNotFound } from "./bookings.contract";
-import { defineBookings } from "./bookings.model";
-import { type BookableEvent, type Booking, checkBookable, checkTransition } from "./bookings.rules";
+import { BookingNotActive, BookingNotFound, type TICKET_STATUSES } from "./bookings.contract";
+import { type Booking, statusAt } from "./bookings.rules";
+import {
+  CHUNK,
+  cancelBookings,
+  confirmHold,
+  expireHolds,
+  type LockedEvent,
+  lockEvent,
+  lockEvents,
+  promoteWaiting,
+} from "./bookings.seats";
+import { codeOf } from "./bookings.tickets";
 import type { BookingStatus, CancelReason } from "./bookings.validations";
-
-/** 160 bits: nobody guesses a ticket. */
-const TICKET_CODE_BYTES = 20;
-/** Bookings cancelled in one transaction, so that the event's row is never locked for long. */
-const CANCEL_CHUNK = 500;
 
 interface BookingRow {
   id: string;
@@ -26,7 +30,8 @@ interface BookingRow {
   holdExpiresAt: Date | null;
   createdAt: Date;
   updatedAt: Date;
-  tickets: Booking["tickets"];
+  tickets: { id: string; status: (typeof TICKET_STATUSES)[number] }[];
+  ticketKey: Buffer;
   eventTitle: string;
   eventStart: Date;
   eventEnd: Date;
@@ -41,7 +46,7 @@ interface BookingRow {
 
 const COLUMNS = `b.id, b.event_id AS "eventId", b.user_id AS "userId", b.quantity, b.status, b.amount,
   b.currency, b.hold_expires_at AS "holdExpiresAt", b.created_at AS "createdAt", b.updated_at AS "updatedAt",
-  t.tickets, e.title AS "eventTitle", e.start_date_time AS "eventStart", e.end_date_time AS "eventEnd",
+  t.tickets, e.ticket_key AS "ticketKey", e.title AS "eventTitle", e.start_date_time AS "eventStart", e.end_date_time AS "eventEnd",
   e.time_zone AS "eventTimeZone", e.location AS "eventLocation",
   CASE WHEN e.status = 'published' AND e.end_date_time <= $now THEN 'completed' ELSE e.status END AS "eventStatus",
   e.host_id AS "hostId", h.name AS "hostName", p.name AS "attendeeName", p.email AS "attendeeEmail"`;
@@ -50,19 +55,19 @@ const COLUMNS = `b.id, b.event_id AS "eventId", b.user_id AS "userId", b.quantit
 const JOINS = `JOIN events e ON e.id = b.event_id JOIN users h ON h.id = e.host_id
   JOIN users p ON p.id = b.user_id
   CROSS JOIN LATERAL (
-    SELECT coalesce(json_agg(json_build_object('id', id, 'code', code, 'status', status) ORDER BY id), '[]') AS tickets
+    SELECT coalesce(json_agg(json_build_object('id', id, 'status', status) ORDER BY id), '[]') AS tickets
       FROM tickets WHERE booking_id = b.id) t`;
 
-const toBooking = (row: BookingRow): Booking => ({
+const toBooking = (row: BookingRow, now: Date): Booking => ({
   id: row.id,
   eventId: row.eventId,
   userId: row.userId,
   quantity: row.quantity,
-  status: row.status,
+  status: statusAt(row, now),
   amount: Number(row.amount),
   currency: row.currency,
   holdExpiresAt: row.holdExpiresAt?.toISOString() ?? null,
-  tickets: row.tickets,
+  tickets: row.tickets.map(({ id, status }) => ({ id, code: codeOf(id, row.ticketKey), status })),
   createdAt: row.createdAt.toISOString(),
   updatedAt: row.updatedAt.toISOString(),
   event: {
@@ -85,177 +90,172 @@ export interface Scope {
   status?: BookingStatus;
 }
 
-/**
- * Every query of bookings and tickets. The lock order of all transactions here: the event's row, then the
- * user's, then bookings by id. Whoever holds the event's row decides about its seats alone.
- */
-export function bookingsStore(database: Database) {
-  const { bookings, tickets } = defineBookings(database.sequelize);
+interface Why {
+  reason: CancelReason;
+  /** The request in which it happens. */
+  requestId: string | null;
+}
 
-  const read = async (id: string, now: Date, transaction?: Transaction): Promise<Booking> => {
+export type BookingsStore = ReturnType<typeof bookingsStore>;
+
+/**
+ * Everything that bookings read and change, but for new bookings, which come in batches (bookings.batches.ts).
+ * The lock order of all transactions here is that of bookings.seats.ts: the event's row first.
+ */
+export function bookingsStore(
+  database: Database,
+  clock: Clock,
+  config: Pick<Config, "waitlistOfferSeconds">,
+) {
+  const read = async (id: string): Promise<Booking> => {
+    const now = clock.now();
     const [row] = await database.query<BookingRow>(
       `SELECT ${COLUMNS} FROM bookings b ${JOINS} WHERE b.id = $id`,
       { id, now },
-      transaction,
     );
     if (!row) throw new BookingNotFound({});
-    return toBooking(row);
+    return toBooking(row, now);
   };
 
-  /** Sets bookings of one event to cancelled and frees their seats; the event's row is locked by the caller. */
-  const cancelLocked = async (
-    eventId: string,
-    ids: string[],
-    reason: CancelReason,
-    now: Date,
-    transaction: Transaction,
-  ): Promise<void> => {
-    await database.query(
-      `UPDATE events SET number_of_attendees = number_of_attendees -
-              (SELECT coalesce(sum(quantity), 0) FROM bookings WHERE id = ANY ($ids::uuid[]))
-        WHERE id = $eventId`,
-      { eventId, ids },
-      transaction,
-    );
-    await database.query(
-      `UPDATE bookings SET status = 'cancelled', cancel_reason = $reason, hold_expires_at = NULL, updated_at = $now
-        WHERE id = ANY ($ids::uuid[])`,
-      { ids, reason, now },
-      transaction,
-    );
-    await database.query(
-      "UPDATE tickets SET status = 'cancelled' WHERE booking_id = ANY ($ids::uuid[])",
-      { ids },
-      transaction,
-    );
+  /** Runs `work` with an event's row locked; freed seats go to those who wait before anybody else sees them. */
+  const withEvent = <T>(
+    id: string,
+    work: (query: Query, event: LockedEvent, now: Date) => Promise<T>,
+  ): Promise<T> =>
+    database.prepared(async ({ query }) => {
+      // Also one that is removed already: its bookings may still be there to be cancelled.
+      const event = await lockEvent(query, id, { removedToo: true });
+      if (!event) throw new EventNotFound({ eventId: id });
+      const now = clock.now();
+      const result = await work(query, event, now);
+      while ((await promoteWaiting(query, event, now, config.waitlistOfferSeconds)).more);
+      return result;
+    });
+
+  /**
+   * Cancels one booking and frees its seats.
+   *
+   * @throws BookingNotFound, BookingNotActive
+   */
+  const cancel = async (id: string, why: Why): Promise<Booking> => {
+    const { eventId } = await read(id);
+    await withEvent(eventId, async (query, event, now) => {
+      const cancelled = await cancelBookings(query, event, [id], why, now);
+      if (cancelled === 0) throw new BookingNotActive({ status: await statusOf(query, id, now) });
+    });
+    return read(id);
   };
 
-  const lockEvent = async (id: string, transaction: Transaction): Promise<BookableEvent> => {
-    // FOR UPDATE: two who want the last seat queue here, and the second one reads the counter that the
-    // first one left.
-    const [event] = await database.query<BookableEvent>(
-      `SELECT id, host_id AS "hostId", status, end_date_time AS "endDateTime", sale_starts_at AS "saleStartsAt",
-              sale_ends_at AS "saleEndsAt", price, capacity, number_of_attendees AS "numberOfAttendees"
-         FROM events WHERE id = $id AND deleted_at IS NULL FOR UPDATE`,
-      { id },
-      transaction,
-    );
-    if (!event) throw new EventNotFound({ eventId: id });
-    return event;
-  };
+  /** Gives an event's free seats to those who wait, a chunk of them. */
+  const promoteSome = (eventId: string): Promise<{ promoted: number; more: boolean }> =>
+    database.prepared(async ({ query }) => {
+      const event = await lockEvent(query, eventId);
+      if (!event) return { promoted: 0, more: false };
+      return promoteWaiting(query, event, clock.now(), config.waitlistOfferSeconds);
+    });
 
   return {
-    /**
-     * Books seats in one transaction: lock the event, check, count up, insert. A refusal rolls back whole.
-     *
-     * @throws every reason of {@link checkBookable}; Unauthenticated when the user was deleted meanwhile
-     */
-    async create(
-      { eventId, userId, quantity }: { eventId: string; userId: string; quantity: number },
-      clock: Clock,
-    ): Promise<Booking> {
-      return database.transaction(async (transaction) => {
-        const event = await lockEvent(eventId, transaction);
-        // Only now: whoever waited for the lock decides by the time at which it came.
-        const now = clock.now();
-        // A statement of its own after the lock: its snapshot sees what the one before us committed. FOR
-        // SHARE: whoever erases this user waits for us and finds the booking, or we find them erased.
-        const [user] = await database.query<{ bookedAlready: boolean }>(
-          `SELECT EXISTS (SELECT 1 FROM bookings WHERE user_id = u.id AND event_id = $eventId
-                             AND status IN ('pending', 'confirmed')) AS "bookedAlready"
-             FROM users u WHERE u.id = $userId AND u.deleted_at IS NULL FOR SHARE`,
-          { eventId, userId },
-          transaction,
-        );
-        if (!user) throw new Unauthenticated({});
-        checkBookable(event, { quantity, bookedAlready: user.bookedAlready, now });
-
-        const id = newId();
-        await database.query(
-          "UPDATE events SET number_of_attendees = number_of_attendees + $quantity WHERE id = $eventId",
-          { eventId, quantity },
-          transaction,
-        );
-        await bookings.create(
-          {
-            id,
-            eventId,
-            userId,
-            hostId: event.hostId,
-            quantity,
-            status: "confirmed",
-            amount: 0,
-            currency: null,
-            createdAt: now,
-            updatedAt: now,
-          },
-          { transaction },
-        );
-        await tickets.bulkCreate(
-          Array.from({ length: quantity }, () => ({
-            id: newId(),
-            bookingId: id,
-            code: randomBytes(TICKET_CODE_BYTES).toString("base64url"),
-            status: "valid",
-            createdAt: now,
-          })),
-          { transaction },
-        );
-        return read(id, now, transaction);
-      });
-    },
-
     /** @throws BookingNotFound */
-    find: (id: string, now: Date): Promise<Booking> => read(id, now),
+    find: read,
+
+    cancel,
 
     /**
-     * Cancels one booking and frees its seats.
+     * Makes a hold a booking.
      *
-     * @throws BookingNotFound, BookingNotActive
+     * @throws BookingNotFound; BookingNotActive where the hold has lapsed or there is none
      */
-    async cancel(id: string, reason: CancelReason, now: Date): Promise<Booking> {
-      const { eventId } = await read(id, now);
-      return database.transaction(async (transaction) => {
-        // The event first, as everywhere, also one that is removed already.
-        await database.query(
-          "SELECT 1 FROM events WHERE id = $eventId FOR UPDATE",
-          { eventId },
-          transaction,
-        );
-        const booking = await read(id, now, transaction);
-        checkTransition(booking.status, "cancelled");
-        await cancelLocked(eventId, [id], reason, now, transaction);
-        return read(id, now, transaction);
+    async confirm(id: string, requestId: string | null): Promise<Booking> {
+      const { eventId, quantity } = await read(id);
+      await withEvent(eventId, async (query, event, now) => {
+        if (await confirmHold(query, event, { id, quantity, requestId }, now)) return;
+        throw new BookingNotActive({ status: await statusOf(query, id, now) });
       });
+      return read(id);
     },
 
-    /** Cancels up to a chunk of an event's active bookings; gives them, none when there are no more. */
-    async cancelSomeOfEvent(eventId: string, reason: CancelReason, now: Date): Promise<Booking[]> {
-      return database.transaction(async (transaction) => {
-        await database.query(
-          "SELECT 1 FROM events WHERE id = $eventId FOR UPDATE",
-          { eventId },
-          transaction,
-        );
-        const rows = await database.query<BookingRow>(
-          `SELECT ${COLUMNS} FROM bookings b ${JOINS}
-            WHERE b.event_id = $eventId AND b.status IN ('pending', 'confirmed')
-            ORDER BY b.id LIMIT ${CANCEL_CHUNK}`,
-          { eventId, now },
-          transaction,
-        );
-        const found = rows.map(toBooking);
-        const ids = found.map(({ id }) => id);
-        if (ids.length) await cancelLocked(eventId, ids, reason, now, transaction);
-        return found;
-      });
+    /** Cancels all active bookings of an event, a chunk at a time; gives how many there were. */
+    async cancelAllOfEvent(eventId: string, why: Why): Promise<number> {
+      let all = 0;
+      for (;;) {
+        const { expired, cancelled } = await withEvent(eventId, async (query, event, now) => {
+          const expired = await expireHolds(query, event, now);
+          const active = await query<{ id: string }>(ACTIVE_OF_EVENT, { eventId, now });
+          const ids = active.map(({ id }) => id);
+          return { expired, cancelled: await cancelBookings(query, event, ids, why, now) };
+        });
+        all += cancelled;
+        if (expired < CHUNK && cancelled < CHUNK) return all;
+      }
     },
 
-    /** Ids of a user's active bookings. */
-    async activeOfUser(userId: string): Promise<string[]> {
+    /** Cancels all active bookings of a user, one by one; gives how many there were. */
+    async cancelAllOfUser(userId: string, why: Why): Promise<number> {
       const rows = await database.query<{ id: string }>(
         `SELECT id FROM bookings WHERE user_id = $userId AND status IN ('pending', 'confirmed') ORDER BY id`,
         { userId },
+      );
+      let all = 0;
+      for (const { id } of rows) {
+        try {
+          await cancel(id, why);
+          all++;
+        } catch (error) {
+          // What somebody else cancels meanwhile is what we want.
+          if (!isError(error, BookingNotActive)) throw error;
+        }
+      }
+      return all;
+    },
+
+    /** Frees the seats of an event's lapsed holds, which go to those who wait; a chunk of both. */
+    async expireSomeOfEvent(eventId: string): Promise<{ more: boolean }> {
+      return database.prepared(async ({ query, nothingWritten }) => {
+        const event = (await lockEvents(query, [eventId], { wait: false, removedToo: true })).get(
+          eventId,
+        );
+        // Whoever holds it may be sweeping it, or booking, which sweeps as well.
+        if (event === undefined || event === "held") {
+          nothingWritten();
+          return { more: false };
+        }
+        const now = clock.now();
+        const expired = await expireHolds(query, event, now);
+        const { more } = await promoteWaiting(query, event, now, config.waitlistOfferSeconds);
+        return { more: more || expired === CHUNK };
+      });
+    },
+
+    /** Gives an event's free seats to those who wait, as many as fit; gives how many there were. */
+    async promoteAll(eventId: string): Promise<number> {
+      let all = 0;
+      for (;;) {
+        const { promoted, more } = await promoteSome(eventId);
+        all += promoted;
+        if (!more) return all;
+      }
+    },
+
+    /** Events with holds that have lapsed, the longest lapsed first. */
+    async eventsWithLapsedHolds(limit: number): Promise<string[]> {
+      const rows = await database.query<{ eventId: string }>(
+        `SELECT event_id AS "eventId" FROM bookings
+          WHERE status = 'pending' AND hold_expires_at <= $now
+          GROUP BY event_id ORDER BY min(hold_expires_at) LIMIT $limit`,
+        { now: clock.now(), limit },
+      );
+      return rows.map(({ eventId }) => eventId);
+    },
+
+    /** Events for which people wait and some of them would fit, whether or not they may be promoted now. */
+    async eventsThatMayPromote(limit: number): Promise<string[]> {
+      const rows = await database.query<{ id: string }>(
+        `SELECT e.id FROM events e
+          WHERE e.status = 'published' AND e.deleted_at IS NULL AND e.end_date_time > $now
+            AND EXISTS (SELECT 1 FROM waitlist w WHERE w.event_id = e.id
+                           AND w.quantity <= e.capacity - e.number_of_attendees)
+            AND e.id IN (SELECT event_id FROM waitlist) LIMIT $limit`,
+        { now: clock.now(), limit },
       );
       return rows.map(({ id }) => id);
     },
@@ -268,7 +268,9 @@ export function bookingsStore(database: Database) {
       limit: number,
     ): Promise<string[]> {
       const condition =
-        booked === "active" ? "status IN ('pending', 'confirmed')" : "cancel_reason = $booked";
+        booked === "active"
+          ? "status IN ('pending', 'confirmed')"
+          : "cancel_reason IN ('event_cancelled', 'event_deleted') AND cancel_reason = $booked";
       const rows = await database.query<{ userId: string }>(
         `SELECT DISTINCT user_id AS "userId" FROM bookings
           WHERE event_id = $eventId AND ${condition} AND ($after::uuid IS NULL OR user_id > $after::uuid)
@@ -278,15 +280,25 @@ export function bookingsStore(database: Database) {
       return rows.map(({ userId }) => userId);
     },
 
-    async list({ userId, hostId, eventId, status, ...request }: ListRequest & Scope, now: Date) {
-      const scope = { userId, hostId, eventId, status };
-      const columns = {
-        userId: "b.user_id",
-        hostId: "b.host_id",
-        eventId: "b.event_id",
-        status: "b.status",
+    async list({ userId, hostId, eventId, status, ...request }: ListRequest & Scope) {
+      const now = clock.now();
+      const where: string[] = [];
+      const bind: Bind = { now };
+      const only = (column: string, name: string, value: string | undefined) => {
+        if (value === undefined) return;
+        where.push(`${column} = $${name}`);
+        bind[name] = value;
       };
-      const given = Object.entries(scope).filter(([, value]) => value !== undefined);
+      only("b.user_id", "userId", userId);
+      only("b.host_id", "hostId", hostId);
+      only("b.event_id", "eventId", eventId);
+      // A hold that has lapsed is expired, whoever has written that already.
+      if (status === "pending") where.push("b.status = 'pending' AND b.hold_expires_at > $now");
+      else if (status === "expired")
+        where.push(
+          "(b.status = 'expired' OR (b.status = 'pending' AND b.hold_expires_at <= $now))",
+        );
+      else only("b.status", "status", status);
       const created = { sql: "b.created_at", kind: "instant" } as const;
       const { rows, pagination } = await fetchPage<BookingRow>(
         database,
@@ -294,9 +306,8 @@ export function bookingsStore(database: Database) {
           select: COLUMNS,
           table: "bookings b",
           joins: JOINS,
-          // The keys are those of `columns`: both lists are made above from the same four names.
-          where: given.map(([name]) => `${columns[name as keyof typeof columns]} = $${name}`),
-          bind: { ...Object.fromEntries(given), now },
+          where,
+          bind,
           id: "b.id",
           sorts: {
             createdAt: created,
@@ -307,7 +318,21 @@ export function bookingsStore(database: Database) {
         },
         request,
       );
-      return { data: rows.map(toBooking), pagination };
+      return { data: rows.map((row) => toBooking(row, now)), pagination };
     },
   };
+}
+
+const ACTIVE_OF_EVENT = `
+  SELECT id FROM bookings WHERE event_id = $eventId::uuid AND status IN ('pending', 'confirmed')
+     AND (hold_expires_at IS NULL OR hold_expires_at > $now::timestamptz)
+   ORDER BY user_id LIMIT ${CHUNK}`;
+
+const STATUS = `
+  SELECT status, hold_expires_at AS "holdExpiresAt" FROM bookings WHERE id = $id::uuid`;
+
+async function statusOf(query: Query, id: string, now: Date): Promise<BookingStatus> {
+  const [row] = await query<Parameters<typeof statusAt>[0]>(STATUS, { id });
+  if (!row) throw new BookingNotFound({});
+  return statusAt(row, now);
 }

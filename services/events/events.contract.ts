@@ -167,7 +167,13 @@ export const events = defineContract({
       params: { ...newEvent, status: withDefault(oneOf(["draft", "published"]), "published") },
       result: eventShape,
       access: { roles: ["host"] },
-      rest: { method: "POST", path: "/events", status: 201, location: "/events/:id" },
+      rest: {
+        method: "POST",
+        path: "/events",
+        status: 201,
+        location: "/events/:id",
+        idempotent: true,
+      },
     },
     list: {
       summary: "List events, by default those not yet over",

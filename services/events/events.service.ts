@@ -6,8 +6,10 @@
  * is cancelled or removed has no active booking left once the answer is out.
  */
 import type { ServiceSchema } from "moleculer";
+import type { Call, Log } from "../../lib/contract/define";
 import type { Kernel } from "../../lib/kernel";
-import { implement } from "../contracts";
+import { idempotencyKey, once } from "../../mixins/idempotency";
+import { type Contracts, implement } from "../contracts";
 import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
 import { events } from "./events.contract";
@@ -21,20 +23,40 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
 
   const { remove, removeOfHost } = eventsRemoval(store, clock);
 
+  /**
+   * An event after its free seats have gone to those who wait. Nobody else can take them before that, whenever it
+   * happens: a booking looks for those who wait first.
+   */
+  const promoted = async (
+    event: rules.Event,
+    { call, log }: { call: Call<Contracts>; log: Log },
+  ): Promise<rules.Event> => {
+    try {
+      const { promoted } = await call("bookings.$promote", { eventId: event.id });
+      return promoted > 0 ? await store.find(event.id, clock.now()) : event;
+    } catch (error) {
+      log.warn(`Those who wait for event ${event.id} get their seats later`, error);
+      return event;
+    }
+  };
+
   return implement(events, {
     actions: {
-      async $create({ params, emit }) {
+      async $create({ params, meta, emit }) {
         const now = clock.now();
-        rules.checkSchedule(
-          { saleStartsAt: null, saleEndsAt: null, currency: null, ...params },
-          now,
-        );
-        const event = await store.create(rules.withTagsOnce(params), now);
-        announcements(emit, now).created(event);
-        return event;
+        const { hostId, ...asked } = params;
+        const key = idempotencyKey(meta.idempotencyKey, hostId, "events.create", asked);
+        const none = { saleStartsAt: null, saleEndsAt: null, currency: null };
+        const { answer, replayed } = await once(database, key, now, async (_query, transaction) => {
+          rules.checkSchedule({ ...none, ...params }, now);
+          return store.create(rules.withTagsOnce(params), now, transaction);
+        });
+        meta.idempotencyReplayed = replayed;
+        if (!replayed) announcements(emit, now).created(answer);
+        return answer;
       },
 
-      async $update({ params: { id, ifMatch, ...given }, emit }) {
+      async $update({ params: { id, ifMatch, ...given }, call, emit, log }) {
         const now = clock.now();
         const changes = rules.withTagsOnce(given);
         const { before, after } = await store.change(id, now, (event) => {
@@ -47,7 +69,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
           return rules.changesNothing(event, changes) ? null : changes;
         });
         if (after.version !== before.version) announcements(emit, now).updated(before, after);
-        return after;
+        return after.capacity > before.capacity ? promoted(after, { call, log }) : after;
       },
 
       $delete: ({ params: { id, ifMatch }, ...ctx }) => remove(id, ifMatch, ctx),
@@ -80,7 +102,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         await call("events.$delete", params);
       },
 
-      async publish({ params: { id }, call, emit }, caller) {
+      async publish({ params: { id }, call, emit, log }, caller) {
         await checkManaged(call, id, caller);
         const now = clock.now();
         const { before, after } = await store.change(id, now, (event) => {
@@ -90,7 +112,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         const announce = announcements(emit, now);
         if (before.status === "draft") announce.created(after);
         else announce.updated(before, after);
-        return after;
+        return promoted(after, { call, log });
       },
 
       async postpone({ params: { id, reason = null, ...times }, call, emit }, caller) {

@@ -176,24 +176,22 @@ export function eventsStore(database: Database) {
      * @throws ValidationFailed for an entry that the catalogue lacks; Unauthenticated when the host was
      *   deleted meanwhile
      */
-    async create(event: NewEvent, now: Date): Promise<Event> {
+    async create(event: NewEvent, now: Date, transaction: Transaction): Promise<Event> {
+      // FOR SHARE: whoever erases this host waits for us and finds the event, or we find them erased.
+      const hosts = await database.query(
+        "SELECT 1 FROM users WHERE id = $hostId AND deleted_at IS NULL FOR SHARE",
+        { hostId: event.hostId },
+        transaction,
+      );
+      if (hosts.length === 0) throw new Unauthenticated({});
       const id = newId();
-      const row = { id, ...toColumns(event), createdAt: now, updatedAt: now };
       try {
-        await database.transaction(async (transaction) => {
-          // FOR SHARE: whoever erases this host waits for us and finds the event, or we find them erased.
-          const hosts = await database.query(
-            "SELECT 1 FROM users WHERE id = $hostId AND deleted_at IS NULL FOR SHARE",
-            { hostId: event.hostId },
-            transaction,
-          );
-          if (hosts.length === 0) throw new Unauthenticated({});
-          await events.create(row, { transaction });
-        });
+        const row = { id, ...toColumns(event), createdAt: now, updatedAt: now };
+        await database.guarded(() => events.create(row, { transaction }));
       } catch (error) {
         throw withCatalogueFault(error);
       }
-      return read(id, now);
+      return read(id, now, transaction);
     },
 
     /** @throws EventNotFound */

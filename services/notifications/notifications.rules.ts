@@ -103,6 +103,31 @@ export const bookingConfirmed = (booking: BookingFacts): Notice =>
     `You have ${seats(booking.quantity)} for «${booking.eventTitle}».`,
   );
 
+/** What somebody from the waiting list is told once there are seats for them: theirs at once, or theirs to pay. */
+export const promoted = (
+  booking: BookingFacts & { holdExpiresAt: string | null; eventTimeZone: string },
+): Notice => {
+  const { quantity, eventTitle, holdExpiresAt, eventTimeZone: timeZone } = booking;
+  const until = holdExpiresAt && when(holdExpiresAt, timeZone);
+  return aboutBooking(
+    "waitlist.promoted",
+    booking,
+    `Your turn: ${eventTitle}`,
+    until
+      ? `${seats(quantity)} for «${eventTitle}» ${quantity === 1 ? "is" : "are"} held for you until ${until}.`
+      : `You waited for ${seats(quantity)} for «${eventTitle}», and now you have ${quantity === 1 ? "it" : "them"}.`,
+  );
+};
+
+/** What somebody is told whose hold has lapsed. */
+export const bookingExpired = (booking: BookingFacts): Notice =>
+  aboutBooking(
+    "booking.expired",
+    booking,
+    `Expired: ${booking.eventTitle}`,
+    `Your hold of ${seats(booking.quantity)} for «${booking.eventTitle}» has expired, and the seats are free again.`,
+  );
+
 /** What the attendee of a cancelled booking is told. */
 export const bookingCancelled = (booking: BookingFacts): Notice =>
   aboutBooking(

@@ -7,17 +7,37 @@
  */
 import type { ServiceSchema } from "moleculer";
 import type { Call } from "../../lib/contract/define";
+import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
 import { type Contracts, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
 import * as rules from "./notifications.rules";
-import { notificationsStore } from "./notifications.store";
+import { notificationsStore, type PersonalNotice } from "./notifications.store";
 
 /** People told with one statement. */
 const CHUNK = 500;
+/** Notices that wait for the statement before them. */
+const MOST_WAITING = 10_000;
 
 export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
   const store = notificationsStore(database);
+
+  // What is told to one person at a time goes into the database together with what is told meanwhile.
+  const notices = createGroupCommit({
+    most: CHUNK,
+    waiting: MOST_WAITING,
+    lanes: 1,
+    laneOf: () => "all",
+    async commit(entries: PersonalNotice[]) {
+      await store.addEach(entries, clock.now());
+      return entries.map(() => ({ answer: null }));
+    },
+    isOnesFault: () => true,
+  });
+
+  const tell = async ({ id, userId }: { id: string; userId: string }, notice: rules.Notice) => {
+    await notices.submit({ userId, occurrenceId: id, notice });
+  };
 
   /** Tells everybody with a booking of an event, a chunk at a time. */
   const tellAttendees = async (
@@ -51,12 +71,19 @@ export default function notificationsService({ clock, database }: Kernel): Servi
 
     events: {
       "bookings.confirmed": ({ params }) =>
-        store.add([params.userId], params.id, rules.bookingConfirmed(params), clock.now()),
+        tell(params, params.fromWaitlist ? rules.promoted(params) : rules.bookingConfirmed(params)),
+
+      async "bookings.held"({ params }) {
+        // Whoever holds seats because they asked for them has the answer.
+        if (params.fromWaitlist) await tell(params, rules.promoted(params));
+      },
+
+      "bookings.expired": ({ params }) => tell(params, rules.bookingExpired(params)),
 
       async "bookings.cancelled"({ params }) {
         // Whoever loses a seat with the event is told by the event; whoever was erased is told nothing.
         if (params.reason !== "attendee" && params.reason !== "admin") return;
-        await store.add([params.userId], params.id, rules.bookingCancelled(params), clock.now());
+        await tell(params, rules.bookingCancelled(params));
       },
 
       async "events.created"({ params, log }) {

@@ -5,6 +5,13 @@ import { NotificationNotFound } from "./notifications.contract";
 import { defineNotification } from "./notifications.model";
 import type { Notice, NotificationType } from "./notifications.rules";
 
+/** What one person is told of one occurrence. */
+export interface PersonalNotice {
+  userId: string;
+  occurrenceId: string;
+  notice: Notice;
+}
+
 interface NotificationRow {
   id: string;
   type: NotificationType;
@@ -42,28 +49,41 @@ const toNotification = ({
 export function notificationsStore(database: Database) {
   const notifications = defineNotification(database.sequelize);
 
+  const addEach = async (entries: readonly PersonalNotice[], now: Date): Promise<void> => {
+    await database.query(
+      `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, data, event_id, created_at)
+       SELECT made.id, u.id, occurrence_id, type, title, body, data, event_id, $now
+         FROM unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
+                     $bodies::text[], $data::jsonb[], $eventIds::uuid[])
+           AS made (id, user_id, occurrence_id, type, title, body, data, event_id)
+         JOIN users u ON u.id = made.user_id AND u.deleted_at IS NULL
+       ON CONFLICT (user_id, occurrence_id) DO NOTHING`,
+      {
+        now,
+        ids: entries.map(() => newId()),
+        userIds: entries.map(({ userId }) => userId),
+        occurrenceIds: entries.map(({ occurrenceId }) => occurrenceId),
+        types: entries.map(({ notice }) => notice.type),
+        titles: entries.map(({ notice }) => notice.title),
+        bodies: entries.map(({ notice }) => notice.body),
+        data: entries.map(({ notice }) => JSON.stringify(notice.data)),
+        eventIds: entries.map(({ notice }) => notice.eventId),
+      },
+    );
+  };
+
   return {
     /**
      * Stores one notice for each of these people. Told again of the same occurrence, a person keeps the one
      * they have; whoever was erased gets nothing.
      */
-    async add(userIds: string[], occurrenceId: string, notice: Notice, now: Date): Promise<void> {
-      await database.query(
-        `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, data, event_id, created_at)
-         SELECT made.id, u.id, $occurrenceId::uuid, $type, $title, $body, $data::jsonb, $eventId::uuid, $now
-           FROM unnest($ids::uuid[], $userIds::uuid[]) AS made (id, user_id)
-           JOIN users u ON u.id = made.user_id AND u.deleted_at IS NULL
-         ON CONFLICT (user_id, occurrence_id) DO NOTHING`,
-        {
-          ...notice,
-          data: JSON.stringify(notice.data),
-          ids: userIds.map(() => newId()),
-          userIds,
-          occurrenceId,
-          now,
-        },
-      );
-    },
+    add: (userIds: string[], occurrenceId: string, notice: Notice, now: Date): Promise<void> =>
+      addEach(
+        userIds.map((userId) => ({ userId, occurrenceId, notice })),
+        now,
+      ),
+
+    addEach,
 
     async list(
       userId: string,

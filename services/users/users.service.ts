@@ -8,6 +8,7 @@
 import type { ServiceSchema } from "moleculer";
 import { isError } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
+import { forgetAnswersWith } from "../../mixins/idempotency";
 import { implement } from "../contracts";
 import { EmailTaken, UserNotFound, users } from "./users.contract";
 import { checkChanges, checkMayChange, isOwnOrAdmin, namedUser, viewFor } from "./users.rules";
@@ -42,6 +43,7 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
           await call("events.$deleteOfHost", { hostId: id });
           await call("bookings.$delete", { userId: id, reason: "user_deleted" });
           await call("notifications.$deleteOfUser", { userId: id });
+          await forgetAnswersWith(database, id);
         };
         // The row after that, so that a run that broke off can be repeated.
         await clearAway();

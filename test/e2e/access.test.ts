@@ -1,7 +1,7 @@
 import type { Role } from "../../lib/contract/define";
 import type { Route } from "../../services/api/routes";
 import { goodRequest, nameOf, routes } from "../support/junk";
-import { type Answer, Api, type Person } from "../support/people";
+import { type Answer, Api, type Booking, type Person } from "../support/people";
 import { startTestSystem, type TestSystem } from "../support/system";
 
 /**
@@ -38,8 +38,8 @@ const itsHost: Ownership = { admits: ["host", "administrator"], others: "403 FOR
 const itsUser: Ownership = { admits: ["owner", "administrator"], others: "403 FORBIDDEN" };
 
 /**
- * The owner is the attendee who has the booking, the notification or the account; the host is the one whose
- * event was booked.
+ * The owner is the attendee who has the booking, the notification, the place on the waiting list or the account;
+ * the host is the one whose event it is about.
  */
 const OWNERSHIP: Readonly<Record<string, Ownership>> = {
   "POST /auth/register": all,
@@ -66,6 +66,12 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
   "POST /events/:id/postpone": itsHost,
   "POST /events/:id/cancel": itsHost,
   "GET /events/:id/bookings": itsHost,
+  "POST /events/:id/check-in": itsHost,
+  "POST /events/:id/check-in/undo": itsHost,
+  "GET /events/:id/gate-key": itsHost,
+  "POST /events/:id/waitlist": all,
+  "GET /events/:id/waitlist": { admits: ["owner"], others: "404 WAITLIST_ENTRY_NOT_FOUND" },
+  "DELETE /events/:id/waitlist": all,
   "POST /bookings": all,
   "GET /bookings": all,
   "GET /bookings/my-bookings": all,
@@ -74,6 +80,10 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
     others: "404 BOOKING_NOT_FOUND",
   },
   "DELETE /bookings/:id": { admits: ["owner", "administrator"], others: "404 BOOKING_NOT_FOUND" },
+  "GET /bookings/:id/tickets/:ticketId/qr.svg": {
+    admits: ["owner"],
+    others: "404 BOOKING_NOT_FOUND",
+  },
   "GET /notifications": all,
   "GET /notifications/count": all,
   "POST /notifications/mark-all-read": all,
@@ -107,19 +117,30 @@ interface Scene {
   eventId: string;
   /** What `:id` names in the route. */
   thing: string | undefined;
+  /** The owner's ticket, where there is one. */
+  ticket: Booking["tickets"][number] | undefined;
 }
 
 const kindOf = (route: Route): string | undefined => route.definition.rest?.missing?.id?.code;
 
 async function sceneOf(route: Route, who: Visitor): Promise<Scene> {
   const [host, owner] = await Promise.all([api.host("Hanna"), api.attendee("Olga")]);
-  const event = await host.createsEvent();
+  const waiting = route.path.endsWith("/waitlist");
+  const event = await host.createsEvent(waiting ? { capacity: 1 } : {});
   const kind = kindOf(route);
+  let ticket: Scene["ticket"];
   let thing =
     kind === "EVENT_NOT_FOUND" ? event.id : kind === "USER_NOT_FOUND" ? owner.who.id : undefined;
-  if (route.path !== "/bookings" || route.method !== "POST") {
+  if (waiting) {
+    await (await api.attendee("Fay")).books(event);
+    if (route.method !== "POST") await owner.waitsFor(event);
+  } else if (route.path !== "/bookings" || route.method !== "POST") {
     const booking = await owner.books(event);
+    [ticket] = booking.tickets;
     if (kind === "BOOKING_NOT_FOUND") thing = booking.id;
+  }
+  if (route.action === "bookings.undoCheckIn") {
+    await host.does(200, "POST", `/events/${event.id}/check-in`, { code: ticket?.code });
   }
   if (kind === "NOTIFICATION_NOT_FOUND") [{ id: thing }] = await owner.isTold("booking.confirmed");
   if (route.action === "events.publish")
@@ -133,22 +154,25 @@ async function sceneOf(route: Route, who: Visitor): Promise<Scene> {
     host: async () => host,
     administrator,
   };
-  return { host, owner, visitor: await visitors[who](), eventId: event.id, thing };
+  return { host, owner, visitor: await visitors[who](), eventId: event.id, thing, ticket };
 }
 
 /** A request to the route that is in order, so that nothing but the visitor decides. */
 async function knock(route: Route, who: Visitor): Promise<Answer> {
-  const { visitor, owner, eventId, thing } = await sceneOf(route, who);
+  const { visitor, owner, eventId, thing, ticket } = await sceneOf(route, who);
   const person = visitor ?? owner;
   const values: Record<string, string> = {
     "event:other": eventId,
     refreshToken: person.refreshToken,
     "email:attendee": person.who.email,
     fresh: person.who.id.slice(-12),
+    "code:own": ticket?.code ?? "",
+    "code:ownShown": ticket?.code ?? "",
   };
   const { body } = goodRequest(route);
   const token = who === "garbage token" ? "gar.ba.ge" : visitor?.token;
-  return api.request(route.method, route.path.replace(":id", thing ?? ""), {
+  const path = route.path.replace(":id", thing ?? "").replace(":ticketId", ticket?.id ?? "");
+  return api.request(route.method, path, {
     ...(token ? { token } : {}),
     ...(body ? { body: body.replace(/⟦(.+?)⟧/g, (_, name) => values[name] ?? name) } : {}),
   });
@@ -193,6 +217,9 @@ const ofOneEvent = routes.filter((route) => kindOf(route) === "EVENT_NOT_FOUND")
 const NOT_FOR_DRAFTS: Readonly<Record<string, string>> = {
   "POST /events/:id/postpone": "409 INVALID_TRANSITION",
   "POST /events/:id/cancel": "409 INVALID_TRANSITION",
+  // Nobody can have a ticket of it.
+  "POST /events/:id/check-in": "404 TICKET_NOT_FOUND",
+  "POST /events/:id/check-in/undo": "404 TICKET_NOT_FOUND",
 };
 
 describe("A draft is nobody's business", () => {

@@ -1,5 +1,6 @@
+import { newId } from "../../lib/ids";
 import { Arena, throwJunkAt } from "../support/arena";
-import { goodRequest, type JunkRequest, nameOf, routes } from "../support/junk";
+import { asJson, goodRequest, type JunkRequest, nameOf, routes } from "../support/junk";
 
 /** So many requests for each route; `npm run test:long` goes on for longer. */
 const RUNS = 20;
@@ -94,6 +95,57 @@ describe("What junk has found before stays mended", () => {
   });
 });
 
+describe("A key for a repetition is no way around the rules", () => {
+  const withKeys = routes.filter(({ definition }) => definition.rest?.idempotent);
+  const underKey = (request: JunkRequest, key: string): JunkRequest => ({
+    ...request,
+    headers: { ...request.headers, "idempotency-key": key },
+  });
+
+  /** What makes a good request another one. */
+  const OTHERWISE: Readonly<Record<string, object>> = {
+    "POST /bookings": { quantity: 2 },
+    "POST /events": { capacity: 2 },
+    "POST /events/:id/waitlist": { quantity: 2 },
+  };
+
+  test("these routes take one", () => {
+    expect(withKeys.map(nameOf).sort()).toEqual(Object.keys(OTHERWISE));
+  });
+
+  describe.each(withKeys.map((route) => [nameOf(route), route] as const))("%s", (_, route) => {
+    // People's keys are theirs for all routes: each here begins with the route's own words.
+    const own = route.action;
+    test.each<[string, string, number]>([
+      ["none at all", "", 422],
+      ["white space, which is none", "   ", 422],
+      ["256 characters", own.padEnd(256, "x"), 422],
+      ["255 characters", own.padEnd(255, "x"), 201],
+      ["bytes that are not ASCII", `${own}\u00e9\u00ff\u0080`, 201],
+      ["a list of keys, which is one key", `${own}, b, ${own}`, 201],
+      ["SQL", `${own}'; DROP TABLE idempotency_keys;--`, 201],
+    ])("%s", async (_words, key, status) => {
+      const request = underKey(goodRequest(route), key);
+      expect((await arena.judge(request)).status).toBe(status);
+    });
+
+    test("one that stands for another request of the same person", async () => {
+      const request = underKey(goodRequest(route), newId());
+      expect((await arena.judge(request)).status).toBe(201);
+      const asked = { ...JSON.parse(request.body ?? "{}"), ...OTHERWISE[nameOf(route)] };
+      const { status, text } = await arena.judge(withJson(request, asJson(asked)));
+      expect([status, JSON.parse(text).code]).toEqual([422, "IDEMPOTENCY_KEY_REUSED"]);
+    });
+
+    test("one that was used: the first answer again, and nothing twice", async () => {
+      const request = underKey(goodRequest(route), newId());
+      const first = await arena.judge(request);
+      const again = await arena.judge(request);
+      expect([first.status, again.status, again.text]).toEqual([201, 201, first.text]);
+    });
+  });
+});
+
 describe("The judge sees what is wrong", () => {
   const me = routeNamed("GET /auth/me");
   const nobodysBooking = asAttendee("GET", "/bookings/01890000-0000-7000-8000-000000000000");
@@ -116,6 +168,29 @@ describe("The judge sees what is wrong", () => {
     await expect(arena.judge(nobodysBooking)).rejects.toThrow(
       "Refused, and yet changed: users.email_verified",
     );
+  });
+
+  test("something to be told although the request was refused", async () => {
+    arena.interfere = async (sql) => {
+      if (!sql.includes("FROM bookings")) return;
+      arena.interfere = undefined;
+      await arena.meddle(
+        `INSERT INTO outbox VALUES (gen_random_uuid(), 'booking', 'planted', gen_random_uuid(), 1, now(), NULL, '{}')`,
+      );
+    };
+    await expect(arena.judge(nobodysBooking)).rejects.toThrow(
+      "Refused, and yet changed: a row more in outbox_written",
+    );
+  });
+
+  test("a place on a waiting list that went to nobody", async () => {
+    arena.interfere = async (sql) => {
+      if (!sql.includes("UPDATE bookings SET status = 'cancelled'")) return;
+      arena.interfere = undefined;
+      await arena.meddle("DELETE FROM waitlist WHERE event_id = '⟦event:waited⟧'");
+    };
+    const cancels = { ...asAttendee("DELETE", "/bookings/⟦booking:waited⟧"), as: "admin" as const };
+    await expect(arena.judge(cancels)).rejects.toThrow("a row less in waitlist");
   });
 
   test("a column that a success may not change", async () => {

@@ -5,8 +5,8 @@ import { openForSteps, type Step, stepsOf } from "../../lib/steps";
 import { migrations } from "../../migrations";
 import { DEMO_USERS, demoLogins } from "../../seeders/0002-demo";
 import { migrate, seed, undoMigrations, undoSeed } from "../../system";
-import { type Catalog, catalogOf, columnsOf } from "../support/catalog";
-import { type TestDatabase, withDatabase } from "../support/database";
+import { type Catalog, type Column, catalogOf, columnsOf } from "../support/catalog";
+import { createTestDatabase, type TestDatabase, withDatabase } from "../support/database";
 import { defineAllModels } from "../support/models";
 
 const NAMES = migrations.map(({ name }) => name);
@@ -126,11 +126,154 @@ test("Times are kept in milliseconds, which is what a cursor can name exactly", 
     expect([...new Set(times.map(({ type }) => type))]).toEqual(["timestamp(3) with time zone"]);
   }));
 
+describe("What no row may be, whoever writes it", () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const [host, user, event, booking, ticket] = Array.from({ length: 5 }, newId);
+    await database.query(
+      `INSERT INTO users (id, name, email, role, password_hash, created_at, updated_at)
+       VALUES ($1, 'Hanna', 'hanna@example.org', 'host', 'x', now(), now()),
+              ($2, 'Alice', 'alice@example.org', 'attendee', 'x', now(), now())`,
+      [host, user],
+    );
+    await database.query(
+      `INSERT INTO events (id, host_id, title, start_date_time, end_date_time, time_zone, capacity,
+                           number_of_attendees, price, tags, status, created_at, updated_at)
+       VALUES ($1, $2, 'Tea', now() + interval '1 day', now() + interval '2 days', 'UTC', 2, 1, 0, '{}',
+               'published', now(), now())`,
+      [event, host],
+    );
+    await database.query(
+      `INSERT INTO bookings (id, event_id, user_id, host_id, quantity, status, amount, created_at, updated_at)
+       VALUES ($1, $2, $3, $4, 1, 'confirmed', 0, now(), now())`,
+      [booking, event, user, host],
+    );
+    await database.query("INSERT INTO tickets VALUES ($1, $2, 'valid', NULL, now())", [
+      ticket,
+      booking,
+    ]);
+    await database.query("INSERT INTO waitlist VALUES ($1, $2, $3, 1, now())", [
+      newId(),
+      event,
+      user,
+    ]);
+    await database.query("INSERT INTO idempotency_keys VALUES ($1, 'key', '\\x00', '{}', now())", [
+      user,
+    ]);
+  });
+  afterAll(() => database.drop());
+
+  const another = (status: string) =>
+    `INSERT INTO bookings (id, event_id, user_id, host_id, quantity, status, amount, hold_expires_at, created_at,
+                           updated_at)
+     SELECT gen_random_uuid(), event_id, user_id, host_id, 1, '${status}', 0,
+            CASE '${status}' WHEN 'pending' THEN now() END, now(), now() FROM bookings LIMIT 1`;
+
+  test.each<[string, string, string]>([
+    [
+      "more seats than there are",
+      "UPDATE events SET number_of_attendees = 3",
+      "events_seats_within_capacity",
+    ],
+    [
+      "fewer than none",
+      "UPDATE events SET number_of_attendees = -1",
+      "events_seats_within_capacity",
+    ],
+    [
+      "less room than is taken",
+      "UPDATE events SET capacity = 1, number_of_attendees = 2",
+      "events_seats_within_capacity",
+    ],
+    ["a second booking", another("confirmed"), "bookings_one_active"],
+    ["a hold beside a booking", another("pending"), "bookings_one_active"],
+    ["no seats in a booking", "UPDATE bookings SET quantity = 0", "bookings_quantity_check"],
+    ["an amount below nothing", "UPDATE bookings SET amount = -1", "bookings_amount_check"],
+    ["a status that there is not", "UPDATE bookings SET status = 'open'", "bookings_status_check"],
+    ["a hold without an end", "UPDATE bookings SET status = 'pending'", "bookings_hold_has_an_end"],
+    [
+      "an end without a hold",
+      "UPDATE bookings SET hold_expires_at = now()",
+      "bookings_hold_has_an_end",
+    ],
+    [
+      "a cancellation without a reason",
+      "UPDATE bookings SET status = 'cancelled'",
+      "bookings_cancelled_for_a_reason",
+    ],
+    [
+      "a reason without a cancellation",
+      "UPDATE bookings SET cancel_reason = 'admin'",
+      "bookings_cancelled_for_a_reason",
+    ],
+    [
+      "a check-in without a time",
+      "UPDATE tickets SET status = 'checked_in'",
+      "tickets_checked_in_at_a_time",
+    ],
+    ["a place for no seats", "UPDATE waitlist SET quantity = 0", "waitlist_quantity_check"],
+    [
+      "a second place on a waiting list",
+      "INSERT INTO waitlist SELECT gen_random_uuid(), event_id, user_id, 2, now() FROM waitlist",
+      "waitlist_once",
+    ],
+    [
+      "a key for two answers",
+      "INSERT INTO idempotency_keys SELECT user_id, key, fingerprint, '[]', now() FROM idempotency_keys",
+      "idempotency_keys_pkey",
+    ],
+    ["a key without a name", "UPDATE idempotency_keys SET key = ''", "idempotency_keys_key_check"],
+    [
+      "a key of 256 characters",
+      "UPDATE idempotency_keys SET key = repeat('k', 256)",
+      "idempotency_keys_key_check",
+    ],
+    ["a booking of no event", "DELETE FROM events", "bookings_event_id_fkey"],
+  ])("%s", async (_what, sql, constraint) => {
+    await expect(database.query(sql)).rejects.toMatchObject({ constraint });
+  });
+
+  test("but a booking that is over stands in nobody's way", async () => {
+    await database.query("UPDATE bookings SET status = 'cancelled', cancel_reason = 'attendee'");
+    await database.query(another("pending"));
+    await database.query("UPDATE bookings SET status = 'expired' WHERE status = 'pending'");
+    await database.query(another("confirmed"));
+    const rows = await database.query("SELECT status FROM bookings ORDER BY status");
+    expect(rows.map(({ status }) => status)).toEqual(["cancelled", "confirmed", "expired"]);
+  });
+
+  test("and every event has a key of its own for its tickets, of 32 bytes", async () => {
+    await database.query(
+      `INSERT INTO events (id, host_id, title, start_date_time, end_date_time, time_zone, capacity, price, tags,
+                           status, created_at, updated_at)
+       SELECT gen_random_uuid(), host_id, title, start_date_time, end_date_time, 'UTC', 1, 0, '{}', status, now(), now()
+         FROM events, generate_series(1, 20)`,
+    );
+    const [keys] = await database.query(
+      `SELECT count(DISTINCT ticket_key)::int AS different, min(octet_length(ticket_key)) AS shortest,
+              max(octet_length(ticket_key)) AS longest FROM events`,
+    );
+    expect(keys).toEqual({ different: 21, shortest: 32, longest: 32 });
+  });
+});
+
 describe("Models", () => {
-  /** Tables that are read and written with SQL alone. */
-  const WITHOUT_MODEL = ["migrations", "seeders"];
-  /** Columns that PostgreSQL computes and no model knows. */
-  const GENERATED = ["events.search"];
+  /** Tables that are read and written with SQL alone, so that a model would have nobody to use it. */
+  const WITHOUT_MODEL: Readonly<Record<string, string>> = {
+    bookings: "written in batches, straight over the driver",
+    idempotency_keys: "belongs to a mixin, and is written in the transaction of whoever uses it",
+    migrations: "Umzug's journal",
+    outbox: "belongs to a mixin, and is written in the transaction of whoever uses it",
+    seeders: "Umzug's journal",
+    tickets: "written with the bookings",
+    waitlist: "written with the bookings",
+  };
+  /** Columns that no model of their table knows. */
+  const WITHOUT_FIELD: Readonly<Record<string, string>> = {
+    "events.search": "PostgreSQL computes it",
+    "events.ticket_key": "bookings alone has to do with it, and PostgreSQL draws it",
+  };
 
   test(
     "would make the same columns as the migrations: names, types, nulls, defaults",
@@ -140,15 +283,16 @@ describe("Models", () => {
       await models.sequelize.sync().finally(() => models.close());
       await withDatabase(async (migrated) => {
         const columns = await columnsOf(migrated);
-        const generated = columns.filter((column) => column.generated);
-        expect(generated.map(({ table, name }) => `${table}.${name}`)).toEqual(GENERATED);
+        const nameOf = ({ table, name }: Column) => `${table}.${name}`;
         const others = [...new Set(columns.map(({ table }) => table))].filter(
           (table) => !tables.includes(table),
         );
-        expect(others).toEqual(WITHOUT_MODEL);
+        expect(others).toEqual(Object.keys(WITHOUT_MODEL));
+        const exceptions = columns.map(nameOf).filter((name) => name in WITHOUT_FIELD);
+        expect(exceptions).toEqual(Object.keys(WITHOUT_FIELD));
         expect(await columnsOf(modelled)).toEqual(
           columns
-            .filter((column) => tables.includes(column.table) && !column.generated)
+            .filter((column) => tables.includes(column.table) && !(nameOf(column) in WITHOUT_FIELD))
             // Sequelize knows the precision of a time but does not tell PostgreSQL.
             .map((column) => ({
               ...column,
@@ -243,6 +387,9 @@ describe("Seeders", () => {
       await books(database, realGuest, ours, 2);
       await books(database, realGuest, theirs, 1);
       await books(database, alice, theirs, 1);
+      await waits(database, alice, ours);
+      await waits(database, realGuest, ours);
+      await waits(database, realGuest, theirs);
 
       expect(await undoSeed(database.url)).toEqual(["0002-demo"]);
       expect(await demoRows(database)).toMatchObject({
@@ -256,6 +403,9 @@ describe("Seeders", () => {
       ]);
       expect(await database.query("SELECT user_id FROM bookings")).toEqual([
         { user_id: realGuest },
+      ]);
+      expect(await database.query("SELECT event_id, user_id FROM waitlist")).toEqual([
+        { event_id: ours, user_id: realGuest },
       ]);
       expect(await database.query("SELECT id FROM users ORDER BY id")).toEqual(
         [realHost, realGuest].sort().map((id) => ({ id })),
@@ -323,6 +473,13 @@ describe("Seeders", () => {
     return { realHost, realGuest, hanna, alice };
   }
 
+  const waits = (database: TestDatabase, userId: string, eventId: string) =>
+    database.query("INSERT INTO waitlist VALUES ($1, $2, $3, 1, now())", [
+      newId(),
+      eventId,
+      userId,
+    ]);
+
   async function eventOf(database: TestDatabase, hostId: string): Promise<string> {
     const id = newId();
     await database.query(
@@ -344,11 +501,10 @@ describe("Seeders", () => {
       [id, eventId, userId, quantity],
     );
     for (let seat = 0; seat < quantity; seat++) {
-      await database.query("INSERT INTO tickets VALUES ($1, $2, $3, 'valid', now())", [
-        newId(),
-        id,
-        newId(),
-      ]);
+      await database.query(
+        "INSERT INTO tickets (id, booking_id, status, created_at) VALUES ($1, $2, 'valid', now())",
+        [newId(), id],
+      );
     }
     await database.query(
       "UPDATE events SET number_of_attendees = number_of_attendees + $2 WHERE id = $1",

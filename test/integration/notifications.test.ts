@@ -33,12 +33,23 @@ interface Told {
 
 const QUIET_MS = 120;
 
-const countTold = async (): Promise<number> =>
-  (await system.database.query("SELECT count(*)::int AS count FROM notifications"))[0].count;
+/** How many notifications there are; undefined as long as something in the outbox is still to be told. */
+const countTold = async (): Promise<number | undefined> => {
+  const [{ told, left }] = await system.database.query(
+    "SELECT (SELECT count(*)::int FROM notifications) AS told, (SELECT count(*)::int FROM outbox) AS left",
+  );
+  return left === 0 ? told : undefined;
+};
 
-/** Waits until nobody is told anything any more: what came twice would be here by then. */
+/**
+ * Waits until nobody is told anything any more: what came twice would be here by then. What has become of bookings
+ * is told before it leaves the outbox, so an empty one says for certain that it has been.
+ */
 async function quiet(): Promise<void> {
-  for (let before = -1, now = await countTold(); now !== before; now = await countTold()) {
+  let before: number | undefined;
+  for (;;) {
+    const now = await countTold();
+    if (now !== undefined && now === before) return;
     before = now;
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
   }

@@ -118,7 +118,7 @@ describe("Tasks", () => {
     await done.endsWith(0);
     return done.output.trim().split("\n").at(-1);
   }
-  const ALL = /^Migrated: 0001-users-and-sessions, .*notifications$/;
+  const ALL = /^Migrated: 0001-users-and-sessions, .*, 0007-idempotency-keys$/;
 
   test("start the database for as long as they take, where nobody runs one", async () => {
     const dataDir = newDataDir();
@@ -126,9 +126,10 @@ describe("Tasks", () => {
     expect(await told(dataDir, npmRun("migrate"))).toBe("migrate: there was nothing to do");
     expect(await told(dataDir, npmRun("seed"))).toBe("Seeded: 0001-catalogue, 0002-demo");
     expect(await told(dataDir, npmRun("seed:undo"))).toBe("Undone: 0002-demo");
-    expect(await told(dataDir, npmRun("migrate:undo"))).toBe("Undone: 0005-notifications");
+    expect(await told(dataDir, npmRun("migrate:undo"))).toBe("Undone: 0007-idempotency-keys");
     expect(await told(dataDir, npmRun("migrate:undo", "--all"))).toBe(
-      "Undone: 0004-bookings, 0003-events, 0002-available-events, 0001-users-and-sessions",
+      "Undone: 0006-outbox, 0005-notifications, 0004-bookings, 0003-events, 0002-available-events, " +
+        "0001-users-and-sessions",
     );
     expect(processesOn(dataDir)).toEqual([]);
   });
@@ -141,8 +142,8 @@ describe("Tasks", () => {
     expect((await api.get("/events")).body.pagination.total).toBeGreaterThan(0);
     expect(await told(dataDir, task("seed:undo"))).toBe("Undone: 0002-demo");
     expect((await api.get("/events")).body.pagination.total).toBe(0);
-    expect(await told(dataDir, task("migrate:undo"))).toBe("Undone: 0005-notifications");
-    expect(await told(dataDir, task("migrate"))).toBe("Migrated: 0005-notifications");
+    expect(await told(dataDir, task("migrate:undo"))).toBe("Undone: 0007-idempotency-keys");
+    expect(await told(dataDir, task("migrate"))).toBe("Migrated: 0007-idempotency-keys");
     await marquee.answers("/health/ready", 200);
     await marquee.stops();
     expect(processesOn(dataDir)).toEqual([]);

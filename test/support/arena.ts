@@ -6,13 +6,28 @@ import { Agent, request as httpRequest } from "node:http";
 import fc from "fast-check";
 import { Client } from "pg";
 import type { Role } from "../../lib/contract/define";
-import type { Database } from "../../lib/database";
 import { errorCatalogue } from "../../lib/errors";
 import { API_BASE, type Route } from "../../services/api/routes";
 import { type DescriptionCheck, describedBy } from "./api-description";
+import { intercepted } from "./intercepted";
 import { asJson, type JunkRequest, junkFor, NOBODYS_ID, nameOf, routes, type Sender } from "./junk";
 import { Api, type Person } from "./people";
 import { type Spread, startTestSystem, type TestSystem } from "./system";
+
+/** Only for a booking in its place does somebody lose a place on a waiting list by what others do. */
+const WAITED_ENOUGH = "waitlist → bookings";
+/** Seats that become free go to who waits, and what has become of bookings is written down to be told. */
+const PROMOTES = [
+  ...["+bookings", "+tickets", WAITED_ENOUGH, "events.number_of_attendees"],
+  "+outbox_written",
+];
+const CANCELS_BOOKINGS = [
+  ...["status", "cancel_reason", "hold_expires_at", "version", "updated_at"].map(
+    (column) => `bookings.${column}`,
+  ),
+  ...["tickets.status", "events.number_of_attendees", "+outbox_written"],
+];
+const CHECKS_IN = ["tickets.status", "tickets.checked_in_at"];
 
 /**
  * What a success of an action may do to rows that exist: `table.column`, `table.*` or `-table` where rows
@@ -34,9 +49,11 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "users.delete": [
     ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions"],
-    ...["-refresh_tokens", "-notifications", "events.*", "-events", "bookings.*", "tickets.status"],
+    ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
+    ...["events.*", "-events"],
+    ...[...CANCELS_BOOKINGS, ...PROMOTES],
   ],
-  "events.create": ["+events"],
+  "events.create": ["+events", "+idempotency_keys"],
   "events.update": [
     ...["title", "description", "location", "latitude", "longitude", "start_date_time"],
     ...[
@@ -49,25 +66,27 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
       "tags",
     ],
     ...["sale_starts_at", "sale_ends_at", "version", "updated_at"],
-  ].map((column) => `events.${column}`),
-  "events.publish": ["events.status", "events.version", "events.updated_at"],
+  ]
+    .map((column) => `events.${column}`)
+    .concat(PROMOTES),
+  "events.publish": ["events.status", "events.version", "events.updated_at", ...PROMOTES],
   "events.postpone": [
     ...["status", "version", "updated_at", "start_date_time", "end_date_time"],
   ].map((column) => `events.${column}`),
-  "events.cancel": [
-    ...["events.status", "events.version", "events.updated_at", "events.number_of_attendees"],
-    ...["bookings.status", "bookings.cancel_reason", "bookings.updated_at", "tickets.status"],
-  ],
+  "events.cancel": ["events.status", "events.version", "events.updated_at", ...CANCELS_BOOKINGS],
   "events.delete": [
-    ...["events.status", "events.version", "events.updated_at", "events.number_of_attendees"],
-    ...["events.deleted_at", "-events"],
-    ...["bookings.status", "bookings.cancel_reason", "bookings.updated_at", "tickets.status"],
+    ...["events.status", "events.version", "events.updated_at", "events.deleted_at"],
+    ...["-events", "-waitlist", ...CANCELS_BOOKINGS],
   ],
-  "bookings.create": ["+bookings", "+tickets", "events.number_of_attendees"],
-  "bookings.cancel": [
-    ...["bookings.status", "bookings.cancel_reason", "bookings.updated_at", "tickets.status"],
-    "events.number_of_attendees",
+  "bookings.create": [
+    ...["+bookings", "+tickets", "events.number_of_attendees"],
+    ...["+outbox_written", "+idempotency_keys"],
   ],
+  "bookings.cancel": [...CANCELS_BOOKINGS, ...PROMOTES],
+  "bookings.joinWaitlist": ["+waitlist", "+idempotency_keys"],
+  "bookings.leaveWaitlist": ["-waitlist"],
+  "bookings.checkIn": CHECKS_IN,
+  "bookings.undoCheckIn": CHECKS_IN,
   "notifications.markRead": ["notifications.is_read"],
   "notifications.markAllRead": ["notifications.is_read"],
 };
@@ -82,6 +101,19 @@ const GENERAL_CODES = new Set([
   ...["NOT_FOUND", "METHOD_NOT_ALLOWED", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"],
   "HEADERS_TOO_LARGE",
 ]);
+
+/** What it answers for an Idempotency-Key, where it takes one. */
+const KEY_CODES = ["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"];
+
+/**
+ * What is in the outbox goes as it is told, a moment later or before anybody looks. What has ever been in it stays
+ * here, and is what counts.
+ */
+const KEEP_OUTBOX = `
+  CREATE TABLE outbox_written (LIKE outbox);
+  CREATE FUNCTION keep_outbox() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO outbox_written SELECT NEW.*; RETURN NULL; END $$;
+  CREATE TRIGGER keep_outbox AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION keep_outbox()`;
 
 type Row = Record<string, unknown>;
 /** Rows by table and key. */
@@ -155,19 +187,20 @@ export class Arena {
 
   static async open(spread: Spread = "one process"): Promise<Arena> {
     let arena: Arena | undefined;
-    const wrapDatabase = (database: Database): Database => ({
-      ...database,
-      async query(sql, bind, transaction) {
-        await arena?.interfere?.(sql);
-        return database.query(sql, bind, transaction);
-      },
+    const wrapDatabase = intercepted(async (sql) => {
+      await arena?.interfere?.(sql);
+      return sql;
     });
-    const system = await startTestSystem({ wrapDatabase, spread });
+    // No hold lapses by itself while junk is thrown.
+    const environment = { BOOKING_HOLD_SECONDS: "604800" };
+    const system = await startTestSystem({ wrapDatabase, spread, environment });
     const api = await Api.at(system.origin);
     arena = new Arena(system, api, await describedBy(system.origin));
     await arena.sql.connect();
+    await arena.sql.query(KEEP_OUTBOX);
     const { rows } = await arena.sql.query(
-      "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+      `SELECT table_name FROM information_schema.tables
+        WHERE table_schema = 'public' AND table_name <> 'outbox' ORDER BY 1`,
     );
     arena.tables = rows.map(({ table_name }) => table_name);
     const catalogue = await arena.sql.query(
@@ -322,12 +355,15 @@ export class Arena {
       const kind = errorCatalogue().get(body.code);
       if (kind?.status !== status) throw new Error(`${body.code} is no code for ${status}`);
       if (route && !GENERAL_CODES.has(body.code)) {
-        const own = route.definition.errors ?? [];
-        if (!own.some(({ code }) => code === body.code)) {
+        const own = (route.definition.errors ?? []).map(({ code }) => code);
+        const ofKey = route.definition.rest?.idempotent ? KEY_CODES : [];
+        if (![...own, ...ofKey].includes(body.code)) {
           throw new Error(`${route.action} does not declare ${body.code}`);
         }
       }
-      if (status === 422 && !body.errors?.length) throw new Error("422 names no field");
+      if (body.code === "VALIDATION_FAILED" && !body.errors?.length) {
+        throw new Error("422 names no field");
+      }
     }
     // What is refused before it is a request to any route is described nowhere.
     if (status !== 431 && body?.code !== "BAD_REQUEST" && status !== 304) {
@@ -371,19 +407,26 @@ export class Arena {
       ...((isAdmin && ADMIN_MAY_CHANGE[route?.action ?? ""]) || []),
     ]);
     const actor = typeof request.as === "string" ? this.people.get(request.as)?.who.id : undefined;
+    const seatOf = (row: Row | undefined) => `${row?.event_id} ${row?.user_id}`;
+    const rowsOf = (wanted: string, isWanted: (change: Change) => boolean) =>
+      counted.filter((change) => change.table === wanted && isWanted(change));
+    const waited = rowsOf("waitlist", ({ after }) => !after).map(({ before }) => seatOf(before));
+    const booked = rowsOf("bookings", ({ before }) => !before).map(({ after }) => seatOf(after));
     for (const change of counted) {
       const { table, before, after, columns } = change;
+      const byPromotion = waited.includes(seatOf(after)) || booked.includes(seatOf(before));
       const isAllowed = !before
         ? allowed.has(`+${table}`)
         : !after
-          ? allowed.has(`-${table}`)
+          ? allowed.has(`-${table}`) || (byPromotion && allowed.has(WAITED_ENOUGH))
           : columns.every((name) => allowed.has(`${table}.${name}`) || allowed.has(`${table}.*`));
       if (!isAllowed) throw new Error(`${route?.action} may not change ${told(change)}`);
-      const forged = before ? undefined : forgedIn(table, after ?? {}, actor);
+      const forged = before ? undefined : this.forgedIn(table, after ?? {}, actor, byPromotion);
       if (forged) throw new Error(`${table}.${forged} of a new row was set by the request`);
       const owner = before && OWNER[table] ? before[OWNER[table]] : undefined;
       const isSeats = table === "events" && columns.join() === "number_of_attendees";
-      if (actor && owner !== undefined && owner !== actor && !isAdmin && !isSeats) {
+      const isTheirs = owner !== undefined && owner !== actor;
+      if (actor && isTheirs && !isAdmin && !isSeats && !byPromotion) {
         throw new Error(`${table} of somebody else: ${told(change)}`);
       }
     }
@@ -404,10 +447,7 @@ export class Arena {
     const state: Snapshot = new Map();
     for (const table of this.tables) {
       const { rows } = await this.sql.query(`SELECT to_jsonb(t) - 'search' AS row FROM ${table} t`);
-      state.set(
-        table,
-        new Map(rows.map(({ row }) => [String(row.id ?? row.token_hash ?? row.name), row])),
-      );
+      state.set(table, new Map(rows.map(({ row }) => [keyOf(row), row])));
     }
     this.sum = await this.checksum();
     return state;
@@ -445,30 +485,100 @@ export class Arena {
     return person;
   }
 
-  private async event(name: string, host: Person, status: "published" | "draft"): Promise<void> {
-    const row = this.row("events", this.things.get(name));
-    const isWell =
+  private isInOrder(row: Row | undefined, host: Person, status: "published" | "draft"): row is Row {
+    return (
       row?.status === status &&
       row.host_id === host.who.id &&
       !row.deleted_at &&
-      row.price === 0 &&
-      Number(row.capacity) >= 100 &&
       Date.parse(String(row.end_date_time)) > Date.now() &&
-      (row.sale_starts_at ?? row.sale_ends_at) === null;
-    if (!isWell) this.things.set(name, (await host.createsEvent({ status, capacity: 100_000 })).id);
+      (row.sale_starts_at ?? row.sale_ends_at) === null
+    );
   }
 
-  private async booking(whose: "own" | "other", person: Person): Promise<void> {
+  /** An event with seats for everybody. */
+  private async event(
+    name: string,
+    host: Person,
+    fields: { status?: "published" | "draft"; price?: number; currency?: string } = {},
+  ): Promise<void> {
+    const { status = "published", price = 0 } = fields;
+    const row = this.row("events", this.things.get(name));
+    const isWell =
+      this.isInOrder(row, host, status) && row.price === price && Number(row.capacity) >= 100;
+    if (!isWell)
+      this.things.set(name, (await host.createsEvent({ ...fields, capacity: 100_000 })).id);
+  }
+
+  private isActive({ status }: Row): boolean {
+    return status === "confirmed" || status === "pending";
+  }
+
+  /** The rows of a table that say that somebody has, or waits for, seats of an event. */
+  private rowsOf(table: "bookings" | "waitlist", eventId: string, { who }: Person): Row[] {
+    return [...(this.state.get(table)?.values() ?? [])].filter(
+      (row) => row.event_id === eventId && row.user_id === who.id,
+    );
+  }
+
+  /** An event of one seat, which is taken, and for which the attendee waits or not. */
+  private async fullEvent(
+    kind: "full" | "waited",
+    host: Person,
+    taker: Person,
+    attendee: Person,
+  ): Promise<void> {
+    let id = this.things.get(`event:${kind}`) ?? "";
+    const row = this.row("events", id);
+    const isWell =
+      this.isInOrder(row, host, "published") &&
+      row.price === 0 &&
+      row.capacity === 1 &&
+      this.rowsOf("bookings", id, taker).some((booking) => this.isActive(booking));
+    if (!isWell) {
+      id = (await host.createsEvent({ capacity: 1 })).id;
+      this.things.set(`event:${kind}`, id);
+      this.things.set(`booking:${kind}`, (await taker.books({ id })).id);
+    }
+    const waits = this.rowsOf("waitlist", id, attendee).length > 0;
+    if (waits && kind === "full") await attendee.does(204, "DELETE", `/events/${id}/waitlist`);
+    if (!waits && kind === "waited") await attendee.waitsFor({ id });
+  }
+
+  /** Somebody's booking, of two seats; the first ticket is still to be shown, the second one was. */
+  private async booking(whose: "own" | "other", person: Person, host: Person): Promise<void> {
     const eventId = this.things.get(`event:${whose}`) ?? "";
     const row = this.row("bookings", this.things.get(`booking:${whose}`));
     if (row?.status !== "confirmed" || row.event_id !== eventId || row.user_id !== person.who.id) {
-      this.things.set(`booking:${whose}`, (await person.books({ id: eventId })).id);
+      const { id, tickets } = await person.books({ id: eventId }, 2);
+      this.things.set(`booking:${whose}`, id);
+      for (const [i, name] of [whose, `${whose}Shown`].entries()) {
+        this.things.set(`ticket:${name}`, tickets[i]?.id ?? "");
+        this.things.set(`code:${name}`, tickets[i]?.code ?? "");
+      }
     }
+    const isIn = (name: string) =>
+      this.row("tickets", this.things.get(`ticket:${name}`))?.status === "checked_in";
+    const door = (name: string, step = "") =>
+      host.does(200, "POST", `/events/${eventId}/check-in${step}`, {
+        code: this.things.get(`code:${name}`),
+      });
+    if (isIn(whose)) await door(whose, "/undo");
+    if (!isIn(`${whose}Shown`)) await door(`${whose}Shown`);
     const notice = this.row("notifications", this.things.get(`notification:${whose}`));
     if (notice?.user_id !== person.who.id) {
       const [first] = await person.isTold("booking.confirmed");
       this.things.set(`notification:${whose}`, first.id);
     }
+  }
+
+  /** Seats that the attendee has not paid for yet. */
+  private async hold(person: Person): Promise<void> {
+    const eventId = this.things.get("event:priced") ?? "";
+    const row = this.row("bookings", this.things.get("booking:held"));
+    if (row?.status === "pending" && row.event_id === eventId && row.user_id === person.who.id) {
+      return;
+    }
+    this.things.set("booking:held", (await person.books({ id: eventId })).id);
   }
 
   /** Puts back what a successful request has taken away, so that the next one meets everything again. */
@@ -477,54 +587,72 @@ export class Arena {
     const [host, other] = [await this.person("host", "host"), await this.person("rival", "host")];
     const attendee = await this.person("attendee", "attendee");
     const stranger = await this.person("other", "attendee");
-    await this.event("event:own", host, "published");
-    await this.event("event:ownDraft", host, "draft");
-    await this.event("event:other", other, "published");
-    await this.event("event:draft", other, "draft");
-    await this.booking("own", attendee);
-    await this.booking("other", stranger);
+    await this.event("event:own", host);
+    await this.event("event:ownDraft", host, { status: "draft" });
+    await this.event("event:other", other);
+    await this.event("event:draft", other, { status: "draft" });
+    await this.event("event:priced", other, { price: 500, currency: "EUR" });
+    await this.booking("own", attendee, host);
+    await this.booking("other", stranger, other);
+    await this.hold(attendee);
+    const spare = (row: Row) =>
+      row.user_id === attendee.who.id &&
+      this.isActive(row) &&
+      row.id !== this.things.get("booking:own") &&
+      row.id !== this.things.get("booking:held");
     for (const [id, row] of this.state.get("bookings") ?? []) {
-      const isSpare =
-        row.user_id === attendee.who.id &&
-        row.event_id === this.things.get("event:other") &&
-        row.status === "confirmed";
-      if (isSpare) await attendee.cancels({ id });
+      if (spare(row)) await attendee.cancels({ id });
     }
+    await this.fullEvent("full", other, stranger, attendee);
+    await this.fullEvent("waited", host, stranger, attendee);
     this.state = await this.snapshot();
   }
+
+  /** The column of a new row that holds what only the system decides; undefined where all is well. */
+  private forgedIn(
+    table: string,
+    row: Row,
+    actor: string | undefined,
+    byPromotion: boolean,
+  ): string | undefined {
+    const price = Number(this.row("events", String(row.event_id))?.price);
+    const wrong: Record<string, Record<string, boolean>> = {
+      users: {
+        id: row.id === NOBODYS_ID,
+        role: row.role !== "attendee" && row.role !== "host",
+        email_verified: row.email_verified !== false,
+      },
+      events: {
+        id: row.id === NOBODYS_ID,
+        host_id: row.host_id !== actor,
+        number_of_attendees: row.number_of_attendees !== 0,
+        version: row.version !== 1,
+        status: row.status !== "published" && row.status !== "draft",
+      },
+      bookings: {
+        id: row.id === NOBODYS_ID,
+        user_id: row.user_id !== actor && !byPromotion,
+        amount: row.amount !== price * Number(row.quantity),
+        status: row.status !== (price > 0 ? "pending" : "confirmed"),
+      },
+      waitlist: { id: row.id === NOBODYS_ID, user_id: row.user_id !== actor },
+      idempotency_keys: { user_id: row.user_id !== actor },
+    };
+    return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];
+  }
 }
+
+/** What tells a row from the others of its table. */
+const keyOf = (row: Row): string =>
+  String(row.id ?? row.token_hash ?? row.name ?? `${row.user_id} ${row.key}`);
 
 /** Column that says whose a row is. */
 const OWNER: Readonly<Record<string, string>> = {
   users: "id",
   events: "host_id",
   notifications: "user_id",
+  waitlist: "user_id",
 };
-
-/** The column of a new row that holds what only the system decides; undefined where all is well. */
-function forgedIn(table: string, row: Row, actor: string | undefined): string | undefined {
-  const wrong: Record<string, Record<string, boolean>> = {
-    users: {
-      id: row.id === NOBODYS_ID,
-      role: row.role !== "attendee" && row.role !== "host",
-      email_verified: row.email_verified !== false,
-    },
-    events: {
-      id: row.id === NOBODYS_ID,
-      host_id: row.host_id !== actor,
-      number_of_attendees: row.number_of_attendees !== 0,
-      version: row.version !== 1,
-      status: row.status !== "published" && row.status !== "draft",
-    },
-    bookings: {
-      id: row.id === NOBODYS_ID,
-      user_id: row.user_id !== actor,
-      amount: row.amount !== 0,
-      status: row.status !== "confirmed",
-    },
-  };
-  return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];
-}
 
 /**
  * Throws junk at a route until it has had enough.

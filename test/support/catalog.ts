@@ -51,14 +51,13 @@ export interface Column {
   type: string;
   nullable: boolean;
   default: string | null;
-  generated: boolean;
 }
 
 /** Every column of every table, by table and name. */
 export function columnsOf(database: TestDatabase): Promise<Column[]> {
   return database.query(
     `SELECT o.relname AS "table", a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
-            NOT a.attnotnull AS nullable, a.attgenerated <> '' AS generated,
+            NOT a.attnotnull AS nullable,
             CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS "default"
        FROM pg_class o JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
        LEFT JOIN pg_attrdef d ON d.adrelid = o.oid AND d.adnum = a.attnum

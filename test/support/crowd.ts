@@ -1,14 +1,21 @@
 import type { Role } from "../../lib/contract/define";
 import { newId } from "../../lib/ids";
+import type { System } from "../../system";
+import type { TestDatabase } from "./database";
 import { type Api, Person } from "./people";
-import type { TestSystem } from "./system";
+
+/** A database, and brokers of which the first can sign tokens. */
+export interface CrowdedSystem {
+  readonly database: Pick<TestDatabase, "query">;
+  readonly systems: readonly Pick<System, "broker">[];
+}
 
 /**
  * Many people at once, with sessions and tokens: their rows are written straight into the database, because
  * to register each would take longer than what they are needed for. They have no password that fits.
  */
 export async function crowd(
-  { database, systems }: TestSystem,
+  { database, systems }: CrowdedSystem,
   api: Api,
   size: number,
   role: Role = "attendee",

@@ -90,7 +90,19 @@ const BROKEN_IDS = [
   "⟦event:other⟧",
   "⟦user:other⟧",
   "⟦booking:other⟧",
+  "⟦ticket:other⟧",
   "⟦notification:other⟧",
+  "⟦event:full⟧",
+  "⟦event:priced⟧",
+];
+/** What a scanner at a door may read: tickets of this event and of another one, shown already or not, and none. */
+const CODES = [
+  "⟦code:own⟧",
+  "⟦code:ownShown⟧",
+  "⟦code:other⟧",
+  "⟦code:own⟧A",
+  "⟦x:43⟧",
+  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
 const BROKEN_TIMES = [
   "2027-02-30T00:00:00Z",
@@ -138,7 +150,7 @@ export const asJson = (value: unknown): string => JSON.stringify(value);
 /** Values in JSON that hardly any field wants; as text, because `1e400` and `-0` are no values of JavaScript. */
 const junkJson: fc.Arbitrary<string> = fc.oneof(
   fc.constantFrom(...HOSTILE_TEXTS, ...LONG_TEXTS).map(asJson),
-  fc.constantFrom(...BROKEN_IDS, ...BROKEN_TIMES).map(asJson),
+  fc.constantFrom(...BROKEN_IDS, ...CODES, ...BROKEN_TIMES).map(asJson),
   fc.constantFrom(...ODD_NUMBERS),
   fc.constantFrom(
     "null",
@@ -220,23 +232,37 @@ const SAMPLES: Readonly<Record<string, () => unknown>> = {
   from: () => inDays(-1),
   to: () => inDays(30),
   ifMatch: () => "*",
+  code: () => "⟦code:own⟧",
+};
+/** Values of one action that are others than {@link SAMPLES}. */
+const OWN_SAMPLES: Readonly<Record<string, typeof SAMPLES>> = {
+  "bookings.undoCheckIn": { code: () => "⟦code:ownShown⟧" },
 };
 /** Parameters that go together in ways that no rule of a single one tells: those of a good request. */
 const GOOD_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
   "auth.signIn": ["usernameOrEmail", "password"],
 };
 /** Where the first of {@link THINGS} is in no state for it. */
-const GOOD_THING: Readonly<Record<string, string>> = { "events.publish": "⟦event:ownDraft⟧" };
+const GOOD_THING: Readonly<Record<string, string>> = {
+  "events.publish": "⟦event:ownDraft⟧",
+  "bookings.joinWaitlist": "⟦event:full⟧",
+  "bookings.findWaitlist": "⟦event:waited⟧",
+  "bookings.leaveWaitlist": "⟦event:waited⟧",
+};
 /** What the path of a route names, by the code of its 404. */
 const THINGS: Readonly<Record<string, readonly string[]>> = {
-  EVENT_NOT_FOUND: ["⟦event:own⟧", "⟦event:ownDraft⟧", "⟦event:other⟧", "⟦event:draft⟧"],
-  BOOKING_NOT_FOUND: ["⟦booking:own⟧", "⟦booking:other⟧"],
+  EVENT_NOT_FOUND: [
+    ...["⟦event:own⟧", "⟦event:ownDraft⟧", "⟦event:other⟧", "⟦event:draft⟧"],
+    ...["⟦event:full⟧", "⟦event:waited⟧", "⟦event:priced⟧"],
+  ],
+  BOOKING_NOT_FOUND: ["⟦booking:own⟧", "⟦booking:other⟧", "⟦booking:held⟧", "⟦booking:waited⟧"],
+  TICKET_NOT_FOUND: ["⟦ticket:own⟧", "⟦ticket:ownShown⟧", "⟦ticket:other⟧"],
   USER_NOT_FOUND: ["me", "⟦user:attendee⟧", "⟦user:host⟧", "⟦user:other⟧"],
   NOTIFICATION_NOT_FOUND: ["⟦notification:own⟧", "⟦notification:other⟧"],
 };
 
-function sample(name: string, rule: Rule): unknown {
-  const made = SAMPLES[name];
+function sample(name: string, rule: Rule, action = ""): unknown {
+  const made = OWN_SAMPLES[action]?.[name] ?? SAMPLES[name];
   if (made) return made();
   switch (rule.type) {
     case "enum":
@@ -314,7 +340,9 @@ export function goodRequest(route: Route): JunkRequest {
     ...(body.length
       ? {
           body: asJson(
-            Object.fromEntries(body.map((name) => [name, sample(name, ruleOf(route, name))])),
+            Object.fromEntries(
+              body.map((name) => [name, sample(name, ruleOf(route, name), route.action)]),
+            ),
           ),
         }
       : {}),
@@ -360,7 +388,9 @@ function bodyOf(route: Route): fc.Arbitrary<string> {
     return fc.oneof(
       {
         weight: isNeeded ? 12 : 3,
-        arbitrary: fc.constant(null).map(() => [field(name, asJson(sample(name, rule)))]),
+        arbitrary: fc
+          .constant(null)
+          .map(() => [field(name, asJson(sample(name, rule, route.action)))]),
       },
       { weight: isNeeded ? 1 : 8, arbitrary: fc.constant([]) },
       { weight: 2, arbitrary: junkJson.map((json) => [field(name, json)]) },
@@ -578,6 +608,34 @@ const oddHeaders: fc.Arbitrary<Record<string, string>> = fc.oneof(
   },
 );
 
+const IDEMPOTENCY_KEYS = [
+  "",
+  "⟦x:256⟧",
+  "⟦x:255⟧",
+  "⟦x:3000⟧",
+  "⟦fresh⟧",
+  "again",
+  "again, again",
+  " again ",
+  '"again"',
+  "\u00ff\u0080",
+  "a\tb",
+  "'; DROP TABLE idempotency_keys;--",
+  "$1",
+  "\\x00",
+  "__proto__",
+];
+
+/** Headers of a request to a route; a key for its repetition often where the route takes one. */
+const headersOf = ({ definition: { rest } }: Route): fc.Arbitrary<Record<string, string>> =>
+  fc.oneof(
+    { weight: rest?.idempotent ? 4 : 14, arbitrary: oddHeaders },
+    {
+      weight: rest?.idempotent ? 4 : 1,
+      arbitrary: fc.constantFrom(...IDEMPOTENCY_KEYS).map((key) => ({ "idempotency-key": key })),
+    },
+  );
+
 /** Requests to a route in which good and bad parts are mixed, so that some of the bad ones get far. */
 export function junkFor(route: Route): fc.Arbitrary<JunkRequest> {
   return fc
@@ -590,7 +648,7 @@ export function junkFor(route: Route): fc.Arbitrary<JunkRequest> {
       query: queryOf(route),
       as: senderOf(route),
       payload: payloadOf(route),
-      odd: oddHeaders,
+      odd: headersOf(route),
     })
     .map(({ path, query, payload, odd, ...request }) => ({
       ...request,
@@ -613,7 +671,7 @@ export function* everyFieldSpoilt(route: Route): Generator<JunkRequest> {
     body: `{${fields.map(([name, json]) => field(name, json)).join(",")}}`,
   });
   const values = [
-    ...[...HOSTILE_TEXTS, ...LONG_TEXTS, ...BROKEN_IDS, ...BROKEN_TIMES].map(asJson),
+    ...[...HOSTILE_TEXTS, ...LONG_TEXTS, ...BROKEN_IDS, ...CODES, ...BROKEN_TIMES].map(asJson),
     ...ODD_NUMBERS,
     ...["null", "true", "[]", "{}", "[[]]", '{"lat":"1","lng":"2"}', '{"__proto__":{}}'],
   ];
@@ -624,6 +682,9 @@ export function* everyFieldSpoilt(route: Route): Generator<JunkRequest> {
   }
   if (body.length) {
     for (const [name, json] of FORBIDDEN_FIELDS) yield withFields([...goodFields, [name, json]]);
+  }
+  for (const key of IDEMPOTENCY_KEYS) {
+    yield { ...good, headers: { ...good.headers, "idempotency-key": key } };
   }
   const texts = [...HOSTILE_TEXTS, ...BROKEN_IDS, ...BROKEN_TIMES, ...ODD_NUMBERS, "⟦x:2001⟧"];
   for (const name of query) {

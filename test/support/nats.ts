@@ -2,11 +2,11 @@ import { connect } from "node:net";
 
 export const NATS_URL = "nats://127.0.0.1:4222";
 
-/** Whether a NATS server answers on its usual local port. */
-export function natsAnswers(): Promise<boolean> {
-  const { hostname, port } = new URL(NATS_URL);
+/** Whether a NATS server answers there; on its usual local port unless told. */
+export function natsAnswers(url = NATS_URL): Promise<boolean> {
+  const { hostname, port } = new URL(url);
   return new Promise((resolve) => {
-    const socket = connect(Number(port), hostname);
+    const socket = connect(Number(port || 4222), hostname);
     const done = (answer: boolean) => {
       socket.destroy();
       resolve(answer);

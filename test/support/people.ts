@@ -144,6 +144,30 @@ export class Person {
     await this.does(204, "DELETE", `/bookings/${booking.id}`);
   }
 
+  triesToWait = (event: { id: string }, quantity?: number): Promise<Answer> =>
+    this.tries("POST", `/events/${event.id}/waitlist`, quantity === undefined ? {} : { quantity });
+
+  /** Goes on the waiting list; gives the position. */
+  async waitsFor(event: { id: string }, quantity?: number): Promise<number> {
+    const answer = await this.triesToWait(event, quantity);
+    expectStatus(answer, 201);
+    return answer.body.position;
+  }
+
+  /** The position on the waiting list, or undefined for who is not on it. */
+  async placeFor(event: { id: string }): Promise<number | undefined> {
+    const answer = await this.tries("GET", `/events/${event.id}/waitlist`);
+    if (answer.body.code === "WAITLIST_ENTRY_NOT_FOUND") return undefined;
+    expectStatus(answer, 200);
+    return answer.body.position;
+  }
+
+  /** The booking for an event that stands, or stood last; undefined for who has none. */
+  async bookingOf(event: { id: string }): Promise<Booking | undefined> {
+    const { data } = await this.does(200, "GET", `/bookings/my-bookings?eventId=${event.id}`);
+    return data[0];
+  }
+
   /** Notifications once there are at least so many of this type; they arrive a moment after what they tell. */
   // biome-ignore lint/suspicious/noExplicitAny: as Answer.body
   async isTold(type: string, count = 1): Promise<any[]> {

@@ -118,7 +118,12 @@ export class Launched {
 
   /** Ctrl-C in its terminal, which goes to the whole process group. */
   interrupt(): void {
-    process.kill(-this.pid, "SIGINT");
+    this.signalGroup("SIGINT");
+  }
+
+  /** To whatever it has started, too, but for what has a group of its own, as its database has. */
+  signalGroup(signal: NodeJS.Signals): void {
+    process.kill(-this.pid, signal);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -150,9 +155,24 @@ export class Launched {
     return this.endsWith("SIGKILL");
   }
 
+  /** The whole process group dies, and in the same moment whatever else works on its data folder: the database. */
+  killsEverything(dataDir: string): void {
+    const others = processesOn(dataDir).map((line) => Number.parseInt(line, 10));
+    this.signalGroup("SIGKILL");
+    for (const pid of others) killIfThere(pid);
+  }
+
   private get pid(): number {
     if (this.child.pid === undefined) throw new Error("It has not started");
     return this.child.pid;
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended meanwhile.
   }
 }
 
@@ -299,13 +319,7 @@ export async function cleanUp(): Promise<void> {
   launched.clear();
   for (const folder of folders) {
     const dataDirs = [folder, join(folder, CHECKOUT_COPY, ".data")];
-    for (const line of dataDirs.flatMap(processesOn)) {
-      try {
-        process.kill(Number.parseInt(line, 10), "SIGKILL");
-      } catch {
-        // It has ended meanwhile.
-      }
-    }
+    for (const line of dataDirs.flatMap(processesOn)) killIfThere(Number.parseInt(line, 10));
     const homes = dataDirs.flatMap((dataDir) => homeOf(dataDir) ?? []);
     for (const place of [...homes, folder]) {
       rmSync(place, { recursive: true, force: true, maxRetries: 5 });

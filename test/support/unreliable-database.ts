@@ -1,16 +1,13 @@
-import type { Database } from "../../lib/database";
+import { intercepted } from "./intercepted";
 
 /** Stands between a system and its database, and misbehaves when a test says so. */
 export class UnreliableDatabase {
   private before: (sql: string) => Promise<void> = async () => {};
 
   /** For `wrapDatabase`. */
-  readonly wrap = (database: Database): Database => ({
-    ...database,
-    query: async (sql, bind, transaction) => {
-      await this.before(sql);
-      return database.query(sql, bind, transaction);
-    },
+  readonly wrap = intercepted(async (sql) => {
+    await this.before(sql);
+    return sql;
   });
 
   /** From now on statements that match fail with this. */

@@ -85,10 +85,21 @@ export async function results() {
 }
 
 const said = { id, schemaVersion: 1, occurredAt: id, bookingId: id, eventId: id, userId: id };
-const booked = { ...said, quantity: 1, eventTitle: "Tea", eventStartDateTime: id };
+const booked = {
+  ...said,
+  version: 1,
+  quantity: 1,
+  eventTitle: "Tea",
+  eventStartDateTime: id,
+  eventTimeZone: "UTC",
+  holdExpiresAt: null,
+  fromWaitlist: false,
+};
 
 export function events() {
   emit("bookings.confirmed", booked);
+  emit("bookings.held", { ...booked, holdExpiresAt: id, fromWaitlist: true });
+  emit("bookings.expired", booked);
   emit("bookings.cancelled", { ...booked, reason: "attendee" });
 
   // @ts-expect-error there is no such event
@@ -101,6 +112,8 @@ export function events() {
   emit("bookings.confirmed", { ...booked, seats: 1 });
   // @ts-expect-error a word that the enumeration has not
   emit("bookings.cancelled", { ...booked, reason: "boredom" });
+  // @ts-expect-error what may be null is said all the same
+  emit("bookings.held", { ...booked, holdExpiresAt: undefined });
   // @ts-expect-error an event without its payload
   emit("bookings.confirmed");
 }

@@ -4,7 +4,6 @@ import { type AppError, Forbidden } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import {
   AlreadyBooked,
-  BookingNotActive,
   BookingNotFound,
   EventEnded,
   EventNotBookable,
@@ -12,17 +11,24 @@ import {
   NotEnoughTickets,
   SaleEnded,
   SaleNotStarted,
+  TicketNotFound,
 } from "../../services/bookings/bookings.contract";
 import {
   type BookableEvent,
   type Booking,
-  checkBookable,
   checkHosts,
   checkMayCancel,
   checkMayRead,
   checkQuantity,
-  checkTransition,
+  checkShown,
   LIFECYCLE,
+  notOnSale,
+  ownTicket,
+  refusal,
+  seatsLeft,
+  statusAt,
+  statusesBefore,
+  terms,
   withoutAttendee,
 } from "../../services/bookings/bookings.rules";
 import { type BookingStatus, STATUSES } from "../../services/bookings/bookings.validations";
@@ -33,16 +39,16 @@ import { faultsOf } from "../support/guarded";
 const NOW = new Date("2030-06-15T12:00:00.000Z");
 const at = (hours: number) => new Date(NOW.getTime() + hours * 3_600_000);
 
-/** What is thrown, or undefined where nothing is. */
-function refusal(work: () => void): AppError | undefined {
+/** The code of what is thrown, or undefined where nothing is. */
+function codeOf(work: () => void): string | undefined {
   try {
     work();
     return undefined;
   } catch (error) {
-    return error as AppError;
+    // The rules throw nothing else.
+    return (error as AppError).type;
   }
 }
-const codeOf = (work: () => void) => refusal(work)?.type;
 
 interface Situation {
   event: BookableEvent;
@@ -51,12 +57,12 @@ interface Situation {
 const bookable = (): Situation => ({
   event: {
     id: newId(),
-    hostId: newId(),
     status: "published",
     endDateTime: at(3),
     saleStartsAt: at(-1),
     saleEndsAt: at(1),
-    price: 0,
+    price: 2500,
+    currency: "EUR",
     capacity: 10,
     numberOfAttendees: 9,
   },
@@ -65,24 +71,26 @@ const bookable = (): Situation => ({
 
 interface Reason {
   code: string;
+  /** Whether it stands against everybody, whatever seats are left. */
+  closes?: true;
   event?: Partial<BookableEvent>;
   request?: Partial<Situation["request"]>;
 }
 /** Reasons against a booking, in the order in which they are told; each as what is different then. */
 const REASONS: readonly Reason[] = [
-  { code: EventNotFound.code, event: { status: "draft" } },
-  { code: EventNotBookable.code, event: { price: 1 } },
-  { code: EventEnded.code, event: { endDateTime: NOW } },
-  { code: SaleNotStarted.code, event: { saleStartsAt: at(0.5) } },
-  { code: SaleEnded.code, event: { saleEndsAt: NOW } },
+  { code: EventNotFound.code, closes: true, event: { status: "draft" } },
+  { code: EventNotBookable.code, closes: true, event: { status: "postponed" } },
+  { code: EventEnded.code, closes: true, event: { endDateTime: NOW } },
+  { code: SaleNotStarted.code, closes: true, event: { saleStartsAt: at(0.5) } },
+  { code: SaleEnded.code, closes: true, event: { saleEndsAt: NOW } },
   { code: AlreadyBooked.code, request: { bookedAlready: true } },
   { code: EventSoldOut.code, event: { numberOfAttendees: 10 } },
   { code: NotEnoughTickets.code, request: { quantity: 2 } },
 ];
 
-/** A situation in which all these reasons stand against a booking. */
+/** A situation in which all these reasons stand against a booking; an event has one status, the first one's. */
 const against = (...reasons: Omit<Reason, "code">[]): Situation =>
-  reasons.reduce<Situation>(
+  reasons.reduceRight<Situation>(
     (situation, reason) => ({
       event: { ...situation.event, ...reason.event },
       request: { ...situation.request, ...reason.request },
@@ -91,7 +99,7 @@ const against = (...reasons: Omit<Reason, "code">[]): Situation =>
   );
 
 describe("Whether an event can be booked", () => {
-  const decide = ({ event, request }: Situation) => refusal(() => checkBookable(event, request));
+  const decide = ({ event, request }: Situation) => refusal(event, request);
 
   test("nothing stands against it", () => {
     expect(decide(against())).toBeUndefined();
@@ -112,6 +120,19 @@ describe("Whether an event can be booked", () => {
       const told = decide(against(...reasons))?.type;
       expect({ codes, told }).toEqual({ codes, told: codes[0] });
     }
+  });
+
+  test("what closes it to everybody is told before anybody is known, and nothing else is", () => {
+    for (let combination = 0; combination < 2 ** REASONS.length; combination++) {
+      const reasons = REASONS.filter((_, i) => combination & (1 << i));
+      const { event } = against(...reasons);
+      const first = reasons.find(({ closes }) => closes)?.code;
+      expect(notOnSale(event, NOW)?.type).toBe(first);
+    }
+  });
+
+  test.each([0, 1, 100_000_000])("a price of %d is no reason against it", (price) => {
+    expect(decide(against({ event: { price } }))).toBeUndefined();
   });
 
   test.each(EVENT_STATUSES.filter((status) => !["draft", "published"].includes(status)))(
@@ -154,8 +175,81 @@ describe("Whether an event can be booked", () => {
             request: { quantity },
           });
           expect(decide(situation) === undefined).toBe(taken + quantity <= capacity);
+          expect(seatsLeft(situation.event)).toBe(capacity - taken);
         },
       ),
+    );
+  });
+});
+
+describe("What seats become when they are taken", () => {
+  test("of a free event: the attendee's own at once", () => {
+    expect(terms({ price: 0, currency: null }, 3, NOW, 900)).toEqual({
+      status: "confirmed",
+      amount: 0,
+      currency: null,
+      holdExpiresAt: null,
+    });
+    // Who gave an event a currency and then made it free asks for nothing all the same.
+    expect(terms({ price: 0, currency: "EUR" }, 3, NOW, 900).currency).toBeNull();
+  });
+
+  test("of a priced one: held for the time that the operator has set", () => {
+    expect(terms({ price: 2500, currency: "EUR" }, 3, NOW, 900)).toEqual({
+      status: "pending",
+      amount: 7500,
+      currency: "EUR",
+      holdExpiresAt: at(0.25),
+    });
+  });
+
+  test("the dearest booking is told to the unit", () => {
+    const { amount } = terms({ price: 100_000_000, currency: "JPY" }, 1000, NOW, 1);
+    expect(amount).toBe(100_000_000_000);
+    expect(Number.isSafeInteger(amount)).toBe(true);
+  });
+
+  test("held and with an end, or the attendee's and without one", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 3 }),
+        fc.integer({ min: 1, max: 10 }),
+        fc.integer({ min: 1, max: 604_800 }),
+        (price, quantity, seconds) => {
+          const agreed = terms({ price, currency: "EUR" }, quantity, NOW, seconds);
+          expect(agreed.status).toBe(price > 0 ? "pending" : "confirmed");
+          expect(agreed.holdExpiresAt === null).toBe(price === 0);
+          expect(agreed.amount).toBe(price * quantity);
+          if (agreed.holdExpiresAt) {
+            expect(agreed.holdExpiresAt.getTime() - NOW.getTime()).toBe(seconds * 1000);
+            expect(statusAt(agreed, NOW)).toBe("pending");
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe("What a booking's status is at a moment", () => {
+  test.each<[string, BookingStatus, Date | null, BookingStatus]>([
+    ["a hold that lasts", "pending", at(0.001), "pending"],
+    ["a hold that ends this moment", "pending", NOW, "expired"],
+    ["a hold that has lapsed, though nobody has written it", "pending", at(-1), "expired"],
+    ["one that was written as expired", "expired", at(-1), "expired"],
+    ["a confirmed one", "confirmed", null, "confirmed"],
+    ["a cancelled one", "cancelled", null, "cancelled"],
+  ])("%s", (_what, status, holdExpiresAt, seen) => {
+    expect(statusAt({ status, holdExpiresAt }, NOW)).toBe(seen);
+  });
+
+  test("goes one way alone as time goes by", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -5, max: 5 }), fc.nat(5), (now, later) => {
+        const hold = { status: "pending", holdExpiresAt: NOW } as const;
+        const lapsed = statusAt(hold, at(now)) === "expired";
+        if (lapsed) expect(statusAt(hold, at(now + later))).toBe("expired");
+        expect(lapsed).toBe(now >= 0);
+      }),
     );
   });
 });
@@ -174,9 +268,8 @@ describe("The lifecycle of a booking", () => {
         "confirmed cancelled",
       ].includes(`${from} ${to}`);
       expect(goes(from, to)).toBe(allowed);
-      const outcome = refusal(() => checkTransition(from, to));
-      if (allowed) expect(outcome).toBeUndefined();
-      else expect(outcome).toMatchObject({ type: BookingNotActive.code, data: { status: from } });
+      // What the statements that change a booking ask for.
+      expect(statusesBefore(to).includes(from)).toBe(allowed);
     },
   );
 
@@ -263,6 +356,49 @@ describe("Who may do what with a booking", () => {
     }
     expect(codeOf(() => checkHosts(published, caller("host")))).toBe(Forbidden.code);
     expect(codeOf(() => checkHosts(draft, caller("host")))).toBe(EventNotFound.code);
+  });
+
+  test("an event: everybody, but for a draft, of which nobody knows", () => {
+    for (const status of EVENT_STATUSES) {
+      expect([status, codeOf(() => checkShown({ status }))]).toEqual([
+        status,
+        status === "draft" ? EventNotFound.code : undefined,
+      ]);
+    }
+  });
+
+  describe("showing a ticket at the door", () => {
+    const [mine, cancelled, elsewhere] = [newId(), newId(), newId()];
+    const withTickets: Booking = {
+      ...booking,
+      tickets: [
+        { id: mine, code: "mine", status: "valid" },
+        { id: cancelled, code: "cancelled", status: "cancelled" },
+      ],
+    };
+
+    test("its owner alone; for others, whoever they are, there is no such booking", () => {
+      expect(allowed((who) => ownTicket(withTickets, mine, who))).toEqual(["its owner"]);
+      for (const [, who] of WHO.slice(1)) {
+        for (const id of [mine, cancelled, elsewhere]) {
+          expect(codeOf(() => ownTicket(withTickets, id, who))).toBe(BookingNotFound.code);
+        }
+      }
+      expect(ownTicket(withTickets, mine, owner).code).toBe("mine");
+    });
+
+    test("one of that booking that was not cancelled; also one that was shown already", () => {
+      for (const id of [cancelled, elsewhere, ""]) {
+        expect(codeOf(() => ownTicket(withTickets, id, owner))).toBe(TicketNotFound.code);
+      }
+      const shown = { id: mine, code: "mine", status: "checked_in" } as const;
+      expect(ownTicket({ ...withTickets, tickets: [shown] }, mine, owner)).toEqual(shown);
+    });
+
+    test("a hold has none", () => {
+      const hold: Booking = { ...booking, status: "pending", tickets: [] };
+      expect(codeOf(() => ownTicket(hold, mine, owner))).toBe(TicketNotFound.code);
+    });
   });
 
   test("an attendee's address is the host's to know alone", () => {

@@ -56,6 +56,8 @@ describe("Without any variable", () => {
       corsOrigins: [],
       bcryptRounds: 10,
       maxTicketsPerBooking: 10,
+      bookingHoldSeconds: 900,
+      waitlistOfferSeconds: 3600,
       logLevel: "info",
       logFormat: "pretty",
     });
@@ -105,6 +107,8 @@ test("Good values arrive, trimmed", () => {
       CORS_ORIGINS: "https://example.org, http://localhost:5173",
       BCRYPT_ROUNDS: "12",
       MAX_TICKETS_PER_BOOKING: "4",
+      BOOKING_HOLD_SECONDS: " 60",
+      WAITLIST_OFFER_SECONDS: "86400",
       LOG_LEVEL: "warn",
       LOG_FORMAT: "json",
     }),
@@ -126,6 +130,8 @@ test("Good values arrive, trimmed", () => {
     corsOrigins: ["https://example.org", "http://localhost:5173"],
     bcryptRounds: 12,
     maxTicketsPerBooking: 4,
+    bookingHoldSeconds: 60,
+    waitlistOfferSeconds: 86_400,
     logLevel: "warn",
     logFormat: "json",
   });
@@ -202,6 +208,8 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
   },
   BCRYPT_ROUNDS: { values: ["3", "16", "ten"] },
   MAX_TICKETS_PER_BOOKING: { values: ["0", "1001", "-1", "ten"] },
+  BOOKING_HOLD_SECONDS: { values: ["0", "-900", "604801", "1.5", "15m"] },
+  WAITLIST_OFFER_SECONDS: { values: ["0", "-1", "2592001", "1e3", "an hour"] },
   LOG_LEVEL: { values: ["loud", "INFO", "silent"] },
   LOG_FORMAT: { values: ["xml", "JSON"] },
 };

@@ -116,6 +116,26 @@ describe("A contract and its handlers", () => {
     });
   });
 
+  test("send calls for one thing to one node, where the contract says by what", () => {
+    const contract = defineContract({
+      name: "spreads",
+      description: "For this test.",
+      actions: {
+        $spread: { summary: "By thing", params: { id: id() }, result: null, shardBy: "id" },
+        $any: { summary: "Anywhere", params: { id: id() }, result: null },
+      },
+      events: {},
+    });
+    const { actions } = implementer({ contract })(contract, {
+      actions: { $spread: async () => {}, $any: async () => {} },
+    });
+    expect(actions?.$spread).toMatchObject({
+      strategy: "Shard",
+      strategyOptions: { shardKey: "id" },
+    });
+    expect(actions?.$any).not.toHaveProperty("strategy");
+  });
+
   test("keep out who may not call, also when no gateway stands before them", async () => {
     await withBroker(servicesOf(), async (broker) => {
       const host = callerOf("host");
@@ -172,6 +192,67 @@ describe("An announcement", () => {
       for (const payload of malformed) await broker.emit("greetings.said", payload).catch(() => {});
       await broker.emit("greetings.said", { words: "new", schemaVersion: 2, extra: [] });
       expect(heard).toEqual(["new"]);
+    });
+  });
+});
+
+describe("An announcement from an outbox", () => {
+  /** The services, with what hands out `announce` when it starts. */
+  async function withAnnounce(
+    heard: (words: string) => Promise<void>,
+    work: (announce: (name: string, payload: object) => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    let given: Parameters<typeof work>[0] | undefined;
+    const relays = defineContract({
+      name: "relays",
+      description: "For this test.",
+      actions: {},
+      events: {},
+    });
+    const relay = implementer({ greetings, listeners, relays })(relays, {
+      actions: {},
+      async started({ announce }) {
+        given = announce;
+      },
+    });
+    await withBroker([...servicesOf(heard), relay], async () => {
+      if (!given) throw new Error("The relay has not started");
+      await work(given);
+    });
+  }
+
+  test("comes back when whoever listens here has heard it", async () => {
+    let hear = () => {};
+    const heard = new Promise<void>((resolve) => {
+      hear = resolve;
+    });
+    await withAnnounce(
+      () => heard,
+      async (announce) => {
+        let back = false;
+        const announced = announce("greetings.said", { words: "Hello" }).then(() => {
+          back = true;
+        });
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        expect(back).toBe(false);
+        hear();
+        await announced;
+      },
+    );
+  });
+
+  test("that somebody cannot hear, or nobody knows, is in nobody else's way", async () => {
+    const heard: string[] = [];
+    const deafOnce = async (words: string) => {
+      if (words === "deaf") throw new Error("deaf");
+      heard.push(words);
+    };
+    await withAnnounce(deafOnce, async (announce) => {
+      await announce("greetings.said", { words: "deaf" });
+      await announce("greetings.said", {});
+      await announce("greetings.unknown", {});
+      await announce("greetings.said", { words: "Hello" });
+      expect(heard).toEqual(["Hello"]);
     });
   });
 });

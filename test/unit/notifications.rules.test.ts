@@ -4,9 +4,11 @@ import { notifications } from "../../services/notifications/notifications.contra
 import {
   bookingCancelled,
   bookingConfirmed,
+  bookingExpired,
   eventCancelled,
   eventUpdated,
   type Notice,
+  promoted,
 } from "../../services/notifications/notifications.rules";
 import { faultyFields } from "../support/guarded";
 
@@ -26,6 +28,8 @@ const booking = {
   eventId: event.eventId,
   eventTitle: event.title,
   quantity: 1,
+  eventTimeZone: event.timeZone,
+  holdExpiresAt: null,
 };
 const { title, body, data } = notifications.actions.find.result.props;
 
@@ -40,6 +44,42 @@ describe("What people are told", () => {
     expect(bookingCancelled({ ...booking, quantity: 3 })).toMatchObject({
       type: "booking.cancelled",
       body: expect.stringMatching(/3 seats .*An evening.*cancelled/),
+    });
+  });
+
+  test.each<[number, string | null, string]>([
+    [1, null, "You waited for 1 seat for «An evening», and now you have it."],
+    [3, null, "You waited for 3 seats for «An evening», and now you have them."],
+    [
+      1,
+      "2030-06-15T22:30:00.000Z",
+      "1 seat for «An evening» is held for you until Sunday, 16 June 2030 at 00:30 (Europe/Vienna).",
+    ],
+    [
+      2,
+      "2030-06-15T22:30:00.000Z",
+      "2 seats for «An evening» are held for you until Sunday, 16 June 2030 at 00:30 (Europe/Vienna).",
+    ],
+  ])(
+    "of a place on the waiting list that became %d seats, held until %s",
+    (quantity, until, body) => {
+      expect(promoted({ ...booking, quantity, holdExpiresAt: until })).toEqual({
+        type: "waitlist.promoted",
+        title: "Your turn: An evening",
+        body,
+        data: { eventId: event.eventId, bookingId: booking.bookingId, reason: null },
+        eventId: event.eventId,
+      });
+    },
+  );
+
+  test("of a hold that has lapsed: which event, how many seats, and that they are gone", () => {
+    expect(bookingExpired({ ...booking, quantity: 2 })).toEqual({
+      type: "booking.expired",
+      title: "Expired: An evening",
+      body: "Your hold of 2 seats for «An evening» has expired, and the seats are free again.",
+      data: { eventId: event.eventId, bookingId: booking.bookingId, reason: null },
+      eventId: event.eventId,
     });
   });
 
@@ -139,14 +179,21 @@ describe("What people are told", () => {
   });
 
   test("fits into a notification, however long titles and reasons are", async () => {
+    // One line, as an event's title has to be; graphemes come with line separators, too.
     const long = (maxLength: number) =>
       fc
         .string({ unit: "grapheme", minLength: 1, maxLength })
+        .map((words) => words.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " "))
         .map((words) => [...words].slice(0, maxLength).join("").trim() || "x");
     await fc.assert(
       fc.asyncProperty(long(200), long(500), async (name, reason) => {
+        const many = { ...booking, eventTitle: name, quantity: 1000 };
         const told: Notice[] = [
-          bookingConfirmed({ ...booking, eventTitle: name, quantity: 1000 }),
+          bookingConfirmed(many),
+          bookingCancelled(many),
+          bookingExpired(many),
+          promoted(many),
+          promoted({ ...many, holdExpiresAt: event.endDateTime }),
           ...["published", "postponed"].flatMap((status) =>
             [
               ["title", "location", "startDateTime"],

@@ -1,0 +1,111 @@
+/** Bookings a second against the floor, in turns: hot event, a hundred events, two processes. */
+import { type Bar, type Finding, finding, median, roundsOf } from "../figures";
+import type { LoadReport } from "../load";
+import { timeOf } from "../processor-time";
+import { sharesOf } from "../profile";
+import { apart, type Layout, ONE_PROCESS, type System } from "../system";
+import { type Bench, floorOf, onSystem, ROUNDS, type Scenario } from "./bench";
+import { answersOf, bookingsASecond, Sale, warmUp } from "./sale";
+
+interface Setup {
+  what: string;
+  layout: Layout;
+  events: number;
+  bar: { least: number };
+}
+
+interface Rounds {
+  floors: number[];
+  reports: LoadReport[];
+}
+
+async function readySale(bench: Bench, system: System, { what, events }: Setup): Promise<Sale> {
+  await warmUp(bench, system, events);
+  return Sale.of(bench, what, { events });
+}
+
+async function inTurns(bench: Bench, setup: Setup): Promise<Rounds> {
+  const floors: number[] = [];
+  const reports: LoadReport[] = [];
+  for (const round of ROUNDS) {
+    floors.push(await floorOf(bench));
+    const report = await onSystem(bench, setup.layout, async (system) =>
+      (await readySale(bench, system, setup)).sell(system),
+    );
+    reports.push(report);
+    bench.say(
+      `${setup.what}, round ${round}: ${roundsOf("floor", floors.slice(-1))}, ` +
+        roundsOf("bookings/s", reports.slice(-1).map(bookingsASecond)),
+    );
+  }
+  return { floors, reports };
+}
+
+async function againstFloor(
+  bench: Bench,
+  setup: Setup,
+): Promise<{ rounds: Rounds; ratio: Finding }> {
+  const rounds = await inTurns(bench, setup);
+  const { floors, reports } = rounds;
+  const speeds = reports.map(bookingsASecond);
+  const ratio = finding({
+    what: `${setup.what}: bookings/s ÷ floor`,
+    value: median(speeds) / median(floors),
+    unit: "",
+    bar: setup.bar,
+    baseline: floors,
+    made: `${roundsOf("bookings/s", speeds)}; ${roundsOf("floor", floors)}; ${answersOf(reports)}`,
+  });
+  // Also where the machine was too busy for a verdict: the shares are of the nodes' own time.
+  if (ratio.value < setup.bar.least) ratio.made += `; ${await profile(bench, setup)}`;
+  return { rounds, ratio };
+}
+
+/** Says where the time of a system goes that was too slow: of the machine's processors, and within each node. */
+const profile = (bench: Bench, setup: Setup): Promise<string> =>
+  onSystem(bench, setup.layout, async (system) => {
+    const sale = await readySale(bench, system, setup);
+    const spent = timeOf(bench, system);
+    await system.ask("watch");
+    await sale.book(system);
+    const shares = sharesOf(await system.ask("time"));
+    const parts = spent().map(([what, seconds]) => `${what} ${seconds.toFixed(1)} s`);
+    await sale.recount();
+    return `where the time went: ${[...parts, shares].join("; ")}`;
+  });
+
+const latencyOf = (what: string, { floors, reports }: Rounds, bar?: Bar): Finding => {
+  const [p99s, p50s] = [
+    reports.map(({ latency }) => latency.p99),
+    reports.map(({ latency }) => latency.p50),
+  ];
+  return finding({
+    what: `${what}: p99 of accepted bookings`,
+    value: median(p99s),
+    unit: "ms",
+    ...(bar ? { bar } : {}),
+    baseline: floors,
+    made: `${roundsOf("p99", p99s)}; ${roundsOf("p50", p50s)}`,
+  });
+};
+
+export const hot: Scenario = async (bench) => {
+  const what = "Hot event, one process, 64 connections";
+  const setup = { what, layout: ONE_PROCESS, events: 1, bar: { least: 2.5 } };
+  const { rounds, ratio } = await againstFloor(bench, setup);
+  return [ratio, latencyOf(what, rounds, { most: 60 })];
+};
+
+export const hundred: Scenario = async (bench) => {
+  const what = "100 events, one process, 64 connections";
+  const setup = { what, layout: ONE_PROCESS, events: 100, bar: { least: 2.5 } };
+  const { rounds, ratio } = await againstFloor(bench, setup);
+  return [ratio, latencyOf(what, rounds)];
+};
+
+export const overNats: Scenario = async (bench) => {
+  const what = "Hot event, gateway and bookings in two processes over NATS";
+  const setup = { what, layout: apart(1), events: 1, bar: { least: 1.25 } };
+  const { rounds, ratio } = await againstFloor(bench, setup);
+  return [ratio, latencyOf(what, rounds)];
+};

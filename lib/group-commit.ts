@@ -1,0 +1,193 @@
+import { ServiceUnavailable } from "./errors";
+
+/** What became of one request of a batch. */
+export type Settled<A> =
+  | { readonly answer: A }
+  | { readonly error: unknown }
+  /** Not decided: somebody else holds what its lane needs, or more must be done there first. */
+  | { readonly held: true };
+
+export interface GroupCommitOptions<Q, A> {
+  /** Requests in one batch. */
+  most: number;
+  /** Requests that may wait, those in batches under way included; one more is refused. */
+  waiting: number;
+  /** Lanes that wait for somebody else at a time, each with a transaction of its own. */
+  lanes: number;
+  /** What a request needs for itself alone for a moment: requests of one lane are held up together. */
+  laneOf(request: Q): string;
+  /**
+   * Decides a batch in one transaction; the answers come after its commit, in the order of the requests.
+   *
+   * @param wait false: what somebody else holds is given back as held; true: all are of one lane, and it waits
+   */
+  commit(requests: Q[], wait: boolean): Promise<Settled<A>[]>;
+  /** Whether a batch failed for one of its requests, so that the others are to be tried without it. */
+  isOnesFault(error: unknown): boolean;
+}
+
+export interface GroupCommit<Q, A> {
+  /**
+   * Puts a request into the next batch; requests of one lane are decided in order of arrival.
+   *
+   * @throws ServiceUnavailable at once when too many wait
+   */
+  submit(request: Q): Promise<A>;
+  /** Resolves when nothing waits and nothing is under way. */
+  idle(): Promise<void>;
+}
+
+/** The end of a request. */
+type Final<A> = Exclude<Settled<A>, { held: true }>;
+
+interface Entry<Q, A> {
+  request: Q;
+  settle(outcome: Final<A>): void;
+}
+
+/** For a commit that forgets a request: whoever sent it must not wait for ever. */
+const LOST = { error: new Error("A batch has lost a request") };
+const HELD = { held: true } as const;
+
+/**
+ * Group commit: at most one batch is under way, and what arrives meanwhile is the next one, so that the time of
+ * a flush to disk is paid once for all of them. There is no timer: a lone request is a batch of its own at once.
+ *
+ * A lane that somebody else holds up leaves the batches until it is through; its requests wait for their turn
+ * beside them.
+ */
+export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): GroupCommit<Q, A> {
+  const queue: Entry<Q, A>[] = [];
+  const held = new Map<string, Entry<Q, A>[]>();
+  /** Lanes that are held up and wait for a transaction of their own. */
+  const lanesWaiting: string[] = [];
+  let lanesUnderWay = 0;
+  let batchUnderWay = false;
+  let unsettled = 0;
+  let becameIdle: (() => void)[] = [];
+
+  const laneOf = ({ request }: Entry<Q, A>) => options.laneOf(request);
+
+  const settle = ({ settle }: Entry<Q, A>, outcome: Final<A>) => {
+    unsettled--;
+    settle(outcome);
+    if (unsettled > 0) return;
+    for (const tell of becameIdle) tell();
+    becameIdle = [];
+  };
+
+  /** What became of each entry; never throws. */
+  const decide = async (entries: Entry<Q, A>[], wait: boolean): Promise<Settled<A>[]> => {
+    try {
+      return await options.commit(
+        entries.map(({ request }) => request),
+        wait,
+      );
+    } catch (error) {
+      if (entries.length === 1 || !options.isOnesFault(error))
+        return entries.map(() => ({ error }));
+      return decideOneByOne(entries, wait);
+    }
+  };
+
+  const decideOneByOne = async (entries: Entry<Q, A>[], wait: boolean): Promise<Settled<A>[]> => {
+    const outcomes: Settled<A>[] = [];
+    const heldUp = new Set<string>();
+    for (const entry of entries) {
+      const lane = laneOf(entry);
+      // A lane that is free again a moment later stays held, or its later requests would overtake the first.
+      const [outcome = LOST] = heldUp.has(lane) ? [HELD] : await decide([entry], wait);
+      if ("held" in outcome) heldUp.add(lane);
+      outcomes.push(outcome);
+    }
+    return outcomes;
+  };
+
+  const putAside = (entry: Entry<Q, A>) => {
+    const lane = laneOf(entry);
+    const others = held.get(lane);
+    if (others) others.push(entry);
+    else {
+      held.set(lane, [entry]);
+      lanesWaiting.push(lane);
+    }
+  };
+
+  const runLane = async (lane: string) => {
+    lanesUnderWay++;
+    const entries = held.get(lane) ?? [];
+    const some = entries.splice(0, options.most);
+    const outcomes = await decide(some, true);
+    const again: Entry<Q, A>[] = [];
+    some.forEach((entry, i) => {
+      const outcome = outcomes[i] ?? LOST;
+      if ("held" in outcome) again.push(entry);
+      else settle(entry, outcome);
+    });
+    entries.unshift(...again);
+    // Behind the others that wait for a place: a lane that is held for long must not keep theirs.
+    if (entries.length > 0) lanesWaiting.push(lane);
+    else held.delete(lane);
+    lanesUnderWay--;
+    runLanes();
+  };
+
+  const runLanes = () => {
+    while (lanesUnderWay < options.lanes) {
+      const lane = lanesWaiting.shift();
+      if (lane === undefined) return;
+      void runLane(lane);
+    }
+  };
+
+  /** Whoever's lane is held waits behind those of it who wait already; gives whether that was so. */
+  const queuesInLane = (entry: Entry<Q, A>): boolean => {
+    const isHeld = held.has(laneOf(entry));
+    if (isHeld) putAside(entry);
+    return isHeld;
+  };
+
+  const runBatches = async () => {
+    if (batchUnderWay) return;
+    batchUnderWay = true;
+    while (queue.length > 0) {
+      // A lane may have been put aside after they came.
+      const some = queue.splice(0, options.most).filter((entry) => !queuesInLane(entry));
+      if (some.length === 0) continue;
+      const outcomes = await decide(some, false);
+      some.forEach((entry, i) => {
+        const outcome = outcomes[i] ?? LOST;
+        if ("held" in outcome) putAside(entry);
+        else settle(entry, outcome);
+      });
+      runLanes();
+    }
+    batchUnderWay = false;
+  };
+
+  return {
+    async submit(request) {
+      if (unsettled >= options.waiting) throw new ServiceUnavailable({ retryAfter: 1 });
+      unsettled++;
+      return new Promise<A>((resolve, reject) => {
+        const entry: Entry<Q, A> = {
+          request,
+          settle(outcome) {
+            if ("answer" in outcome) resolve(outcome.answer);
+            else reject(outcome.error);
+          },
+        };
+        if (queuesInLane(entry)) return;
+        queue.push(entry);
+        void runBatches();
+      });
+    },
+
+    idle: () =>
+      unsettled === 0
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            becameIdle.push(resolve);
+          }),
+  };
+}

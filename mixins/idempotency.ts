@@ -1,0 +1,185 @@
+/**
+ * Idempotency keys: a request that is sent again with the same key has its effect once and gets the first
+ * answer again. A key is written in the transaction of its effect, so there is never one without the other.
+ */
+import { createHash } from "node:crypto";
+import type { Clock } from "../lib/clock";
+import type { Log } from "../lib/contract/define";
+import { type Database, type Query, sqlState, type Transaction } from "../lib/database";
+import { IdempotencyInProgress, IdempotencyKeyReused } from "../lib/errors";
+import { type RepeatedWork, repeat } from "../lib/repeated";
+
+/** How long a key stands for its first request. */
+export const KEY_LIFE_MS = 24 * 3_600_000;
+
+/** A key as one user has sent it with one request. */
+export interface IdempotencyKey {
+  userId: string;
+  key: string;
+  /** SHA-256 of what is asked for: the same key with another request is a mistake of the client's. */
+  fingerprint: Buffer;
+}
+
+/** @param params as the contract gives them, with the defaults filled in; in which order does not matter */
+export function idempotencyKey(
+  key: string | undefined,
+  userId: string,
+  action: string,
+  params: object,
+): IdempotencyKey | null {
+  if (key === undefined) return null;
+  const asked = JSON.stringify([action, params], inOrder);
+  return { userId, key, fingerprint: createHash("sha256").update(asked).digest() };
+}
+
+/** For JSON: the same object has the same text, however its fields were written down. */
+const inOrder = (_name: string, value: unknown) =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(byName))
+    : value;
+
+const byName = ([a]: [string, unknown], [b]: [string, unknown]) => (a < b ? -1 : 1);
+
+/** What was answered the first time. */
+export interface StoredAnswer<A> {
+  userId: string;
+  key: string;
+  fingerprint: Buffer;
+  answer: A;
+}
+
+const READ = `
+  SELECT k.user_id AS "userId", k.key, k.fingerprint, k.answer
+    FROM unnest($users::uuid[], $keys::text[]) AS asked (user_id, key)
+    JOIN idempotency_keys k ON k.user_id = asked.user_id AND k.key = asked.key
+   WHERE k.created_at > $since::timestamptz`;
+
+/** What has been answered under these keys and still stands. */
+export function storedAnswers<A>(
+  query: Query,
+  keys: readonly IdempotencyKey[],
+  now: Date,
+): Promise<StoredAnswer<A>[]> {
+  if (keys.length === 0) return Promise.resolve([]);
+  return query<StoredAnswer<A>>(READ, {
+    users: keys.map(({ userId }) => userId),
+    keys: keys.map(({ key }) => key),
+    since: new Date(now.getTime() - KEY_LIFE_MS),
+  });
+}
+
+// One that has outlived its day gives way; one that stands stays, and is not among the rows given back. Whoever
+// writes the same key at the same time is waited for.
+const WRITE = `
+  INSERT INTO idempotency_keys AS k (user_id, key, fingerprint, answer, created_at)
+  SELECT user_id, key, fingerprint, answer, $now::timestamptz
+    FROM unnest($users::uuid[], $keys::text[], $fingerprints::bytea[], $answers::json[])
+      AS asked (user_id, key, fingerprint, answer)
+   ORDER BY user_id, key
+      ON CONFLICT (user_id, key) DO UPDATE
+     SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at
+   WHERE k.created_at <= $since::timestamptz
+  RETURNING key`;
+
+/** A key that was free when its request began and is taken now: the request is to be decided anew. */
+export class KeyTaken extends Error {}
+
+/** PostgreSQL's code for «the lock did not come in time». */
+const LOCK_NOT_AVAILABLE = "55P03";
+
+/**
+ * Writes answers in the transaction of what they tell of.
+ *
+ * @throws KeyTaken when a request with the same key was faster; IdempotencyInProgress when one takes too long
+ */
+export async function storeAnswers(
+  query: Query,
+  answers: readonly StoredAnswer<object>[],
+  now: Date,
+): Promise<void> {
+  if (answers.length === 0) return;
+  const bind = {
+    users: answers.map(({ userId }) => userId),
+    keys: answers.map(({ key }) => key),
+    fingerprints: answers.map(({ fingerprint }) => fingerprint),
+    answers: answers.map(({ answer }) => JSON.stringify(answer)),
+    now,
+    since: new Date(now.getTime() - KEY_LIFE_MS),
+  };
+  const written = await query(WRITE, bind).catch((error: unknown) => {
+    const late = sqlState(error) === LOCK_NOT_AVAILABLE;
+    throw late ? new IdempotencyInProgress({ retryAfter: 1 }) : error;
+  });
+  if (written.length < answers.length) throw new KeyTaken("An idempotency key was taken meanwhile");
+}
+
+/** @throws IdempotencyKeyReused where the key stands for another request */
+export function checkSameRequest(key: IdempotencyKey, stored: { fingerprint: Buffer }): void {
+  if (!key.fingerprint.equals(stored.fingerprint)) throw new IdempotencyKeyReused({});
+}
+
+/**
+ * Runs `effect` in a transaction unless its key has an answer already.
+ *
+ * @throws IdempotencyKeyReused, IdempotencyInProgress, and what `effect` throws, which is not stored
+ */
+export async function once<A extends object>(
+  database: Database,
+  key: IdempotencyKey | null,
+  now: Date,
+  effect: (query: Query, transaction: Transaction) => Promise<A>,
+): Promise<{ answer: A; replayed: boolean }> {
+  const attempt = () =>
+    database.transaction(async (transaction) => {
+      const query: Query = (sql, bind) => database.query(sql, bind, transaction);
+      const [stored] = key ? await storedAnswers<A>(query, [key], now) : [];
+      if (key && stored) {
+        checkSameRequest(key, stored);
+        return { answer: stored.answer, replayed: true };
+      }
+      const answer = await effect(query, transaction);
+      if (key) await storeAnswers(query, [{ ...key, answer }], now);
+      return { answer, replayed: false };
+    });
+  const isAnswered = async (key: IdempotencyKey) => {
+    const query: Query = (sql, bind) => database.query(sql, bind);
+    return (await storedAnswers(query, [key], now)).length > 0;
+  };
+  try {
+    return await attempt();
+  } catch (error) {
+    // The same request was faster: its answer is this one's, too, and its effect may be why this one was refused.
+    if (key && (await isAnswered(key))) return attempt();
+    throw error;
+  }
+}
+
+const FORGET_EVERY_MS = 600_000;
+
+/** Forgets keys that stand for nothing any more. */
+export const forgetOldKeys = (database: Database, clock: Clock, log: Log): RepeatedWork =>
+  repeat({
+    pauseMs: FORGET_EVERY_MS,
+    log,
+    failed: "Old idempotency keys could not be removed",
+    async work() {
+      await database.query(
+        "DELETE FROM idempotency_keys WHERE created_at <= $since RETURNING key",
+        {
+          since: new Date(clock.now().getTime() - KEY_LIFE_MS),
+        },
+      );
+    },
+  });
+
+/**
+ * Forgets the answers that name a person: their own, and those in which others were told of them as a host. Walks
+ * all keys, of which there are those of a day.
+ */
+export async function forgetAnswersWith(database: Database, userId: string): Promise<void> {
+  await database.query(
+    `DELETE FROM idempotency_keys
+      WHERE user_id = $userId::text::uuid OR strpos(answer::text, $userId::text) > 0 RETURNING key`,
+    { userId },
+  );
+}

@@ -1,0 +1,304 @@
+/**
+ * Bookings by group commit: requests that arrive while a transaction is under way are decided together in the
+ * next one, whatever events they are for. A row lock held through the flush to disk would let one booking in at
+ * a time; here many share one flush. docs/decisions/0007-group-commit.md has the figures.
+ */
+import type { Clock } from "../../lib/clock";
+import type { Config } from "../../lib/config";
+import type { Database, Query } from "../../lib/database";
+import { isError, ServiceUnavailable } from "../../lib/errors";
+import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
+import {
+  checkSameRequest,
+  type IdempotencyKey,
+  KeyTaken,
+  type StoredAnswer,
+  storeAnswers,
+  storedAnswers,
+} from "../../mixins/idempotency";
+import { EventNotFound } from "../events/events.contract";
+import { allocation } from "./bookings.allocation";
+import type { OwnBooking } from "./bookings.rules";
+import {
+  CHUNK,
+  expireHolds,
+  insertSeats,
+  type LockedEvent,
+  leaveWaitlists,
+  lockEvents,
+  type NewSeats,
+  newSeats,
+  promoteWaiting,
+} from "./bookings.seats";
+import { codeOf } from "./bookings.tickets";
+
+/** Requests in one transaction. */
+const MOST_IN_BATCH = 256;
+/** Requests that wait; at the speed of a small machine that is under two seconds. */
+const MOST_WAITING = 4_000;
+/** Events at a time that somebody else holds and whose requests wait, each on a connection of its own. */
+const MOST_HELD_UP = 2;
+
+export interface BookingRequest {
+  eventId: string;
+  userId: string;
+  quantity: number;
+  key: IdempotencyKey | null;
+  requestId: string | null;
+}
+
+export interface BookingAnswer {
+  booking: OwnBooking;
+  /** Whether this is the answer that the same request had before. */
+  replayed: boolean;
+}
+
+type Outcome = Settled<BookingAnswer>;
+
+interface Standing {
+  /** Position of the request, from 1. */
+  n: string;
+  booked: boolean;
+  waited: boolean;
+  lapsed: boolean;
+}
+
+// A statement of its own after the locks: its snapshot sees what whoever held the events before has committed.
+// FOR KEY SHARE: whoever erases a user waits for us and finds the booking, or we find them erased; whoever changes
+// anything else about them is not in the way.
+const STANDINGS = `
+  WITH facts AS MATERIALIZED (
+    SELECT e.id, EXISTS (SELECT 1 FROM waitlist w WHERE w.event_id = e.id) AS waited,
+           EXISTS (SELECT 1 FROM bookings b WHERE b.event_id = e.id AND b.status = 'pending'
+                      AND b.hold_expires_at <= $now::timestamptz) AS lapsed
+      FROM unnest($events::uuid[]) AS e (id))
+  SELECT a.n, f.waited, f.lapsed,
+         EXISTS (SELECT 1 FROM bookings b WHERE b.event_id = a.event_id AND b.user_id = a.user_id
+                    AND b.status IN ('pending', 'confirmed')) AS booked
+    FROM unnest($eventIds::uuid[], $userIds::uuid[]) WITH ORDINALITY AS a (event_id, user_id, n)
+    JOIN facts f ON f.id = a.event_id
+    JOIN users u ON u.id = a.user_id AND u.deleted_at IS NULL
+     FOR KEY SHARE OF u`;
+
+/** A booking that was just made, as its owner sees it. */
+function bookingOf(seats: NewSeats, now: Date): OwnBooking {
+  const { event, ticketIds } = seats;
+  return {
+    id: seats.id,
+    eventId: event.id,
+    userId: seats.userId,
+    quantity: seats.quantity,
+    status: seats.status,
+    amount: seats.amount,
+    currency: seats.currency,
+    holdExpiresAt: seats.holdExpiresAt?.toISOString() ?? null,
+    tickets: ticketIds.map((id) => ({ id, code: codeOf(id, event.ticketKey), status: "valid" })),
+    createdAt: now.toISOString(),
+    updatedAt: now.toISOString(),
+    event: {
+      id: event.id,
+      title: event.title,
+      startDateTime: event.startDateTime.toISOString(),
+      endDateTime: event.endDateTime.toISOString(),
+      timeZone: event.timeZone,
+      location: event.location,
+      // Nothing else can be booked.
+      status: "published",
+      host: { id: event.hostId, name: event.hostName },
+    },
+  };
+}
+
+/** A request on its way through a batch. */
+interface Case {
+  readonly request: BookingRequest;
+  /** Its event, once locked. */
+  event?: LockedEvent;
+  standing?: Standing;
+  outcome?: Outcome;
+  /** What is written for it, when it gets its seats. */
+  seats?: NewSeats;
+}
+
+/** A case that is still to be decided. */
+type OpenCase = Case & { event: LockedEvent };
+
+const isOpen = (one: Case): one is OpenCase => one.event !== undefined && !one.outcome;
+
+const nameOf = ({ userId, key }: { userId: string; key: string }) => `${userId} ${key}`;
+
+/** The first answer once more, or a refusal where the key stands for another request. */
+function answeredBefore(key: IdempotencyKey, before: StoredAnswer<OwnBooking>): Outcome {
+  try {
+    checkSameRequest(key, before);
+    return { answer: { booking: before.answer, replayed: true } };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** Locks the events of a batch; whose event is not there, or somebody else's for the moment, is decided by that. */
+async function locked(
+  query: Query,
+  requests: readonly BookingRequest[],
+  wait: boolean,
+): Promise<Case[]> {
+  const ids = requests.map(({ eventId }) => eventId);
+  const events = await lockEvents(query, ids, { wait });
+  return requests.map((request) => {
+    const event = events.get(request.eventId);
+    if (event === "held") return { request, outcome: { held: true } };
+    if (event) return { request, event };
+    return { request, outcome: { error: new EventNotFound({ eventId: request.eventId }) } };
+  });
+}
+
+/** Decides and writes one batch whose events are locked; gives whether anything was written. */
+async function decide(
+  query: Query,
+  cases: readonly Case[],
+  { now, holdSeconds, offerSeconds }: { now: Date; holdSeconds: number; offerSeconds: number },
+): Promise<boolean> {
+  let written = false;
+
+  /** After the locks, so that what whoever held them has answered is seen. */
+  const replay = async () => {
+    const keys = cases.flatMap(({ request }) => request.key ?? []);
+    const stored = await storedAnswers<OwnBooking>(query, keys, now);
+    const byName = new Map(stored.map((answer) => [nameOf(answer), answer]));
+    for (const one of cases) {
+      const { key } = one.request;
+      const before = key && byName.get(nameOf(key));
+      if (before) one.outcome = answeredBefore(key, before);
+    }
+  };
+
+  const look = async () => {
+    const open = cases.filter(isOpen);
+    if (open.length === 0) return;
+    const rows = await query<Standing>(STANDINGS, {
+      now,
+      events: [...new Set(open.map(({ event }) => event.id))],
+      eventIds: open.map(({ event }) => event.id),
+      userIds: open.map(({ request }) => request.userId),
+    });
+    const byPosition = new Map(rows.map((row) => [Number(row.n) - 1, row]));
+    open.forEach((one, i) => {
+      const standing = byPosition.get(i);
+      if (standing) one.standing = standing;
+      else delete one.standing;
+    });
+  };
+
+  /** Seats of lapsed holds, and whatever else is free, belong to those who wait before anybody else. */
+  const tidyUp = async () => {
+    const untidy = new Map<LockedEvent, Standing>();
+    for (const { event, standing } of cases.filter(isOpen)) {
+      if (standing?.lapsed || standing?.waited) untidy.set(event, standing);
+    }
+    for (const [event, { lapsed, waited }] of untidy) {
+      const expired = lapsed ? await expireHolds(query, event, now) : 0;
+      const { promoted, more } = waited
+        ? await promoteWaiting(query, event, now, offerSeconds)
+        : { promoted: 0, more: false };
+      if (expired + promoted > 0) written = true;
+      // More than one transaction should do: the next one goes on, and then it is the public's turn.
+      if (more || expired === CHUNK) {
+        for (const one of cases) if (one.event === event) one.outcome ??= { held: true };
+      }
+    }
+    if (untidy.size > 0) await look();
+  };
+
+  const allocate = () => {
+    const decideOne = allocation(now);
+    const firstUnderKey = new Map<string, StoredAnswer<OwnBooking>>();
+    for (const one of cases.filter(isOpen)) {
+      const { event, standing, request } = one;
+      const { userId, quantity, key, requestId } = request;
+      const before = key && firstUnderKey.get(nameOf(key));
+      if (before) {
+        one.outcome = answeredBefore(key, before);
+        continue;
+      }
+      const error = decideOne({
+        event,
+        userId,
+        quantity,
+        userExists: standing !== undefined,
+        bookedAlready: standing?.booked ?? false,
+      });
+      if (error) {
+        one.outcome = { error };
+        continue;
+      }
+      const how = { holdSeconds, fromWaitlist: false, requestId };
+      one.seats = newSeats(event, { userId, quantity }, now, how);
+      const booking = bookingOf(one.seats, now);
+      one.outcome = { answer: { booking, replayed: false } };
+      if (key) firstUnderKey.set(nameOf(key), { ...key, answer: booking });
+    }
+    return [...firstUnderKey.values()];
+  };
+
+  const write = async (answers: StoredAnswer<OwnBooking>[]) => {
+    const booked = cases.flatMap(({ seats, standing }) => (seats ? [{ seats, standing }] : []));
+    const seats = booked.map((one) => one.seats);
+    await insertSeats(query, seats, now);
+    await leaveWaitlists(
+      query,
+      booked.filter(({ standing }) => standing?.waited).map((one) => one.seats),
+    );
+    await storeAnswers(query, answers, now);
+    if (seats.length > 0) written = true;
+  };
+
+  await replay();
+  await look();
+  await tidyUp();
+  await write(allocate());
+  return written;
+}
+
+const UNDECIDED = { error: new Error("A request was not decided") };
+
+/** Takes bookings in batches. */
+export function bookingBatches(
+  database: Database,
+  clock: Clock,
+  config: Pick<Config, "bookingHoldSeconds" | "waitlistOfferSeconds">,
+): GroupCommit<BookingRequest, BookingAnswer> {
+  const attempt = (requests: BookingRequest[], wait: boolean) =>
+    database.prepared(
+      async ({ query, nothingWritten }) => {
+        const cases = await locked(query, requests, wait);
+        const written = await decide(query, cases, {
+          // Only now: whoever waited decides by the time at which it came.
+          now: clock.now(),
+          holdSeconds: config.bookingHoldSeconds,
+          offerSeconds: config.waitlistOfferSeconds,
+        });
+        if (!written) nothingWritten();
+        return cases.map(({ outcome }) => outcome ?? UNDECIDED);
+      },
+      { ahead: true },
+    );
+
+  return createGroupCommit({
+    most: MOST_IN_BATCH,
+    waiting: MOST_WAITING,
+    lanes: MOST_HELD_UP,
+    laneOf: ({ eventId }) => eventId,
+    async commit(requests, wait) {
+      try {
+        return await attempt(requests, wait);
+      } catch (error) {
+        // Somebody else was faster with one of the keys: now it has an answer.
+        if (error instanceof KeyTaken) return attempt(requests, wait);
+        throw error;
+      }
+    },
+    // What the database cannot do at the moment it can do for nobody; anything else may be one's own.
+    isOnesFault: (error) => !isError(error, ServiceUnavailable),
+  });
+}

@@ -1,0 +1,358 @@
+/**
+ * What happens to an event's seats, each step inside a transaction that holds the event's row. Whoever holds
+ * that row decides about the event's seats, holds and waiting list alone.
+ *
+ * Lock order: events by id, then users (FOR KEY SHARE: nothing but their erasure waits for us, or we for it),
+ * then bookings, the waiting list, tickets and the rest.
+ */
+import type { Query } from "../../lib/database";
+import { newId } from "../../lib/ids";
+import { type OutboxEvent, writeOutbox } from "../../mixins/outbox";
+import { type BookableEvent, notOnSale, seatsLeft, statusesBefore, terms } from "./bookings.rules";
+import type { BookingStatus, CancelReason } from "./bookings.validations";
+
+/** Rows changed in one transaction at the most, so that an event's row is never locked for long. */
+export const CHUNK = 500;
+
+/** An event whose row this transaction holds; its counter is kept up as seats are taken and freed. */
+export interface LockedEvent extends BookableEvent {
+  hostId: string;
+  hostName: string;
+  title: string;
+  startDateTime: Date;
+  timeZone: string;
+  location: string | null;
+  ticketKey: Buffer;
+}
+
+/** Seats as they are written. */
+export interface NewSeats {
+  id: string;
+  event: LockedEvent;
+  userId: string;
+  quantity: number;
+  status: "pending" | "confirmed";
+  amount: number;
+  currency: string | null;
+  holdExpiresAt: Date | null;
+  fromWaitlist: boolean;
+  ticketIds: string[];
+  requestId: string | null;
+}
+
+/** A booking as a change leaves it. */
+interface ChangedBooking {
+  id: string;
+  userId: string;
+  quantity: number;
+  version: number;
+}
+
+/** The statuses from which the lifecycle lets a booking become `to`, as SQL; of this code's own words alone. */
+const before = (to: BookingStatus) =>
+  statusesBefore(to)
+    .map((status) => `'${status}'`)
+    .join(", ");
+
+const EVENT_COLUMNS = `e.id, e.host_id AS "hostId", e.title, e.status, e.start_date_time AS "startDateTime",
+  e.end_date_time AS "endDateTime", e.time_zone AS "timeZone", e.location, e.sale_starts_at AS "saleStartsAt",
+  e.sale_ends_at AS "saleEndsAt", e.price, e.currency, e.capacity,
+  e.number_of_attendees AS "numberOfAttendees", e.ticket_key AS "ticketKey"`;
+
+// FOR NO KEY UPDATE: who wants an event's seats queues here and reads what the one before has left, while rows
+// that merely refer to the event are written without waiting. In order of id, so that two who lock the same
+// events never wait for each other. SKIP LOCKED leaves out what somebody else holds.
+const lockStatement = (how: "" | "SKIP LOCKED") => `
+  WITH locked AS MATERIALIZED (
+    SELECT ${EVENT_COLUMNS} FROM events e
+     WHERE e.id = ANY ($ids::uuid[]) AND (e.deleted_at IS NULL OR $removedToo)
+     ORDER BY e.id FOR NO KEY UPDATE ${how})
+  SELECT l.*, asked.id, l.id IS NOT NULL AS locked, h.name AS "hostName"
+    FROM events asked LEFT JOIN locked l ON l.id = asked.id LEFT JOIN users h ON h.id = l."hostId"
+   WHERE asked.id = ANY ($ids::uuid[]) AND (asked.deleted_at IS NULL OR $removedToo)`;
+const LOCK_AND_WAIT = lockStatement("");
+const LOCK_WHAT_IS_FREE = lockStatement("SKIP LOCKED");
+
+/**
+ * Locks events. What is missing from the answer does not exist.
+ *
+ * @param options.wait false: an event that somebody else holds is given as `held`
+ * @param options.removedToo whether one that was removed, but kept for those who had booked it, is there
+ */
+export async function lockEvents(
+  query: Query,
+  ids: readonly string[],
+  options: { wait: boolean; removedToo?: boolean },
+): Promise<Map<string, LockedEvent | "held">> {
+  const rows = await query<LockedEvent & { locked: boolean }>(
+    options.wait ? LOCK_AND_WAIT : LOCK_WHAT_IS_FREE,
+    { ids: [...new Set(ids)], removedToo: options.removedToo ?? false },
+  );
+  return new Map(rows.map(({ locked, ...event }) => [event.id, locked ? event : "held"]));
+}
+
+/** Waits for one event's row; undefined where there is none. */
+export async function lockEvent(
+  query: Query,
+  id: string,
+  options?: { removedToo: boolean },
+): Promise<LockedEvent | undefined> {
+  const event = (await lockEvents(query, [id], { wait: true, ...options })).get(id);
+  // Held is what nobody waits for; for this one we did.
+  return event === "held" ? undefined : event;
+}
+
+/** What is told of a booking. */
+function occurrenceOf(
+  event: LockedEvent,
+  booking: ChangedBooking,
+  action: "held" | "confirmed" | "cancelled" | "expired",
+  now: Date,
+  more: {
+    requestId: string | null;
+    holdExpiresAt?: Date | null;
+    fromWaitlist?: boolean;
+    reason?: CancelReason;
+  },
+): OutboxEvent {
+  const { requestId, holdExpiresAt = null, fromWaitlist = false, reason } = more;
+  return {
+    id: newId(),
+    type: "booking",
+    action,
+    aggregateId: booking.id,
+    aggregateVersion: booking.version,
+    occurredAt: now,
+    correlationId: requestId,
+    data: {
+      bookingId: booking.id,
+      eventId: event.id,
+      userId: booking.userId,
+      quantity: booking.quantity,
+      eventTitle: event.title,
+      eventStartDateTime: event.startDateTime.toISOString(),
+      eventTimeZone: event.timeZone,
+      holdExpiresAt: holdExpiresAt?.toISOString() ?? null,
+      fromWaitlist,
+      ...(reason ? { reason } : {}),
+    },
+  };
+}
+
+/** Makes ready what `insertSeats` writes; the caller has seen that the seats are free. */
+export function newSeats(
+  event: LockedEvent,
+  who: { userId: string; quantity: number },
+  now: Date,
+  how: { holdSeconds: number; fromWaitlist: boolean; requestId: string | null },
+): NewSeats {
+  const agreed = terms(event, who.quantity, now, how.holdSeconds);
+  const { fromWaitlist, requestId } = how;
+  // Seats that are only held have no tickets yet: whoever has not paid has nothing to show at the door.
+  const tickets = agreed.status === "confirmed" ? who.quantity : 0;
+  const ticketIds = Array.from({ length: tickets }, newId);
+  return { id: newId(), event, ...who, ...agreed, fromWaitlist, requestId, ticketIds };
+}
+
+// The event's row first: rows that refer to it are written to a row that this transaction has changed already,
+// which saves PostgreSQL a list of lockers for each (a multixact).
+const INSERT_SEATS = `
+  WITH seats AS (
+    UPDATE events e SET number_of_attendees = e.number_of_attendees + s.taken
+      FROM unnest($events::uuid[], $taken::int[]) AS s (id, taken) WHERE e.id = s.id),
+  made AS (
+    INSERT INTO bookings (id, event_id, user_id, host_id, quantity, status, amount, currency, hold_expires_at,
+                          created_at, updated_at)
+    SELECT *, $now::timestamptz, $now::timestamptz
+      FROM unnest($ids::uuid[], $eventIds::uuid[], $userIds::uuid[], $hostIds::uuid[], $quantities::int[],
+                  $statuses::text[], $amounts::bigint[], $currencies::text[], $holds::timestamptz[]))
+  INSERT INTO tickets (id, booking_id, status, created_at)
+  SELECT t.id, t.booking_id, 'valid', $now::timestamptz
+    FROM unnest($ticketIds::uuid[], $ticketBookings::uuid[]) AS t (id, booking_id)`;
+
+/** Writes seats, counts them in their events and tells of them. */
+export async function insertSeats(
+  query: Query,
+  seats: readonly NewSeats[],
+  now: Date,
+): Promise<void> {
+  if (seats.length === 0) return;
+  const taken = new Map<string, number>();
+  for (const { event, quantity } of seats) {
+    taken.set(event.id, (taken.get(event.id) ?? 0) + quantity);
+  }
+  await query(INSERT_SEATS, {
+    now,
+    events: [...taken.keys()],
+    taken: [...taken.values()],
+    ids: seats.map(({ id }) => id),
+    eventIds: seats.map(({ event }) => event.id),
+    userIds: seats.map(({ userId }) => userId),
+    hostIds: seats.map(({ event }) => event.hostId),
+    quantities: seats.map(({ quantity }) => quantity),
+    statuses: seats.map(({ status }) => status),
+    amounts: seats.map(({ amount }) => amount),
+    currencies: seats.map(({ currency }) => currency),
+    holds: seats.map(({ holdExpiresAt }) => holdExpiresAt),
+    ticketIds: seats.flatMap(({ ticketIds }) => ticketIds),
+    ticketBookings: seats.flatMap(({ id, ticketIds }) => ticketIds.map(() => id)),
+  });
+  await writeOutbox(
+    query,
+    seats.map(({ event, status, ...booking }) =>
+      occurrenceOf(
+        event,
+        { ...booking, version: 1 },
+        status === "pending" ? "held" : "confirmed",
+        now,
+        booking,
+      ),
+    ),
+  );
+}
+
+const LEAVE = `
+  DELETE FROM waitlist w USING unnest($eventIds::uuid[], $userIds::uuid[]) AS gone (event_id, user_id)
+   WHERE w.event_id = gone.event_id AND w.user_id = gone.user_id`;
+
+/** Takes people off the waiting lists of events in which they have seats now. */
+export async function leaveWaitlists(query: Query, seats: readonly NewSeats[]): Promise<void> {
+  if (seats.length === 0) return;
+  await query(LEAVE, {
+    eventIds: seats.map(({ event }) => event.id),
+    userIds: seats.map(({ userId }) => userId),
+  });
+}
+
+const COUNT_DOWN = `
+  UPDATE events SET number_of_attendees = number_of_attendees - $freed::int WHERE id = $eventId::uuid`;
+
+async function countDown(query: Query, event: LockedEvent, bookings: readonly ChangedBooking[]) {
+  const freed = bookings.reduce((sum, { quantity }) => sum + quantity, 0);
+  if (freed === 0) return;
+  await query(COUNT_DOWN, { eventId: event.id, freed });
+  event.numberOfAttendees -= freed;
+}
+
+const EXPIRE = `
+  UPDATE bookings SET status = 'expired', version = version + 1, updated_at = $now::timestamptz
+   WHERE id IN (SELECT id FROM bookings
+                 WHERE event_id = $eventId::uuid AND status IN (${before("expired")})
+                   AND hold_expires_at <= $now::timestamptz
+                 ORDER BY hold_expires_at LIMIT ${CHUNK})
+  RETURNING id, user_id AS "userId", quantity, version`;
+
+/** Frees the seats of holds that have lapsed, a chunk of them; gives how many there were. */
+export async function expireHolds(query: Query, event: LockedEvent, now: Date): Promise<number> {
+  const expired = await query<ChangedBooking>(EXPIRE, { eventId: event.id, now });
+  await countDown(query, event, expired);
+  await writeOutbox(
+    query,
+    expired.map((booking) => occurrenceOf(event, booking, "expired", now, { requestId: null })),
+  );
+  return expired.length;
+}
+
+const NEXT_WAITING = `
+  SELECT w.id, w.user_id AS "userId", w.quantity
+    FROM waitlist w JOIN users u ON u.id = w.user_id AND u.deleted_at IS NULL
+   WHERE w.event_id = $eventId::uuid AND w.quantity <= $left::int
+   ORDER BY w.id LIMIT ${CHUNK} FOR KEY SHARE OF u`;
+
+// Whoever leaves in this very moment is not among those given back, and gets no seats.
+const TAKE_OFF = `DELETE FROM waitlist WHERE id = ANY ($ids::uuid[]) RETURNING id`;
+
+/**
+ * Gives free seats to those who wait, first come first served by the quantity that fits; a chunk of them.
+ *
+ * @returns how many got seats, and whether there may be more who fit
+ */
+export async function promoteWaiting(
+  query: Query,
+  event: LockedEvent,
+  now: Date,
+  offerSeconds: number,
+): Promise<{ promoted: number; more: boolean }> {
+  if (notOnSale(event, now) || seatsLeft(event) <= 0) return { promoted: 0, more: false };
+  const waiting = await query<{ id: string; userId: string; quantity: number }>(NEXT_WAITING, {
+    eventId: event.id,
+    left: seatsLeft(event),
+  });
+  let left = seatsLeft(event);
+  const fitting = waiting.filter(({ quantity }) => {
+    if (quantity > left) return false;
+    left -= quantity;
+    return true;
+  });
+  if (fitting.length === 0) return { promoted: 0, more: false };
+  const taken = await query<{ id: string }>(TAKE_OFF, { ids: fitting.map(({ id }) => id) });
+  const still = new Set(taken.map(({ id }) => id));
+  const how = { holdSeconds: offerSeconds, fromWaitlist: true, requestId: null };
+  const seats = fitting
+    .filter(({ id }) => still.has(id))
+    .map(({ userId, quantity }) => newSeats(event, { userId, quantity }, now, how));
+  await insertSeats(query, seats, now);
+  event.numberOfAttendees += seats.reduce((sum, { quantity }) => sum + quantity, 0);
+  // The seats of those who have just left are the next one's.
+  if (seats.length < fitting.length) {
+    const { promoted, more } = await promoteWaiting(query, event, now, offerSeconds);
+    return { promoted: seats.length + promoted, more };
+  }
+  // Only a full chunk may have cut somebody off; else all who fit have been looked at.
+  return { promoted: seats.length, more: waiting.length === CHUNK };
+}
+
+// A hold that has lapsed is expired, whoever has written that already.
+const CANCEL = `
+  UPDATE bookings SET status = 'cancelled', cancel_reason = $reason, hold_expires_at = NULL,
+         version = version + 1, updated_at = $now::timestamptz
+   WHERE id = ANY ($ids::uuid[]) AND status IN (${before("cancelled")})
+     AND (hold_expires_at IS NULL OR hold_expires_at > $now::timestamptz)
+  RETURNING id, user_id AS "userId", quantity, version`;
+
+const CANCEL_TICKETS = `UPDATE tickets SET status = 'cancelled' WHERE booking_id = ANY ($ids::uuid[])`;
+
+/** Cancels active bookings of an event and frees their seats; those that are over already stay as they are. */
+export async function cancelBookings(
+  query: Query,
+  event: LockedEvent,
+  ids: readonly string[],
+  why: { reason: CancelReason; requestId: string | null },
+  now: Date,
+): Promise<number> {
+  const cancelled = await query<ChangedBooking>(CANCEL, { ids, reason: why.reason, now });
+  await query(CANCEL_TICKETS, { ids: cancelled.map(({ id }) => id) });
+  await countDown(query, event, cancelled);
+  await writeOutbox(
+    query,
+    cancelled.map((booking) => occurrenceOf(event, booking, "cancelled", now, why)),
+  );
+  return cancelled.length;
+}
+
+const CONFIRM = `
+  WITH confirmed AS (
+    UPDATE bookings SET status = 'confirmed', hold_expires_at = NULL, version = version + 1,
+           updated_at = $now::timestamptz
+     WHERE id = $id::uuid AND status IN (${before("confirmed")}) AND hold_expires_at > $now::timestamptz
+    RETURNING id, user_id, quantity, version),
+  made AS (
+    INSERT INTO tickets (id, booking_id, status, created_at)
+    SELECT t.id, confirmed.id, 'valid', $now::timestamptz
+      FROM confirmed, unnest($ticketIds::uuid[]) AS t (id))
+  SELECT id, user_id AS "userId", quantity, version FROM confirmed`;
+
+/** Makes held seats the attendee's own; false where the hold has lapsed or there is none. */
+export async function confirmHold(
+  query: Query,
+  event: LockedEvent,
+  booking: { id: string; quantity: number; requestId: string | null },
+  now: Date,
+): Promise<boolean> {
+  const { id, quantity, requestId } = booking;
+  const ticketIds = Array.from({ length: quantity }, newId);
+  const [confirmed] = await query<ChangedBooking>(CONFIRM, { id, ticketIds, now });
+  if (!confirmed) return false;
+  await writeOutbox(query, [occurrenceOf(event, confirmed, "confirmed", now, { requestId })]);
+  return true;
+}

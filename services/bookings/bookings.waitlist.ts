@@ -1,0 +1,125 @@
+/**
+ * The waiting list: first come first served by the quantity that fits. Seats that are freed go to it in the
+ * transaction that frees them (bookings.seats.ts); here people join, look where they stand, and leave.
+ */
+import type { Clock } from "../../lib/clock";
+import type { Config } from "../../lib/config";
+import type { Database, Query } from "../../lib/database";
+import { Unauthenticated } from "../../lib/errors";
+import { newId } from "../../lib/ids";
+import { type IdempotencyKey, idempotencyKey, once } from "../../mixins/idempotency";
+import { EventNotFound } from "../events/events.contract";
+import type { BookingsActions } from "./bookings.actions";
+import { AlreadyBooked, AlreadyWaiting, NotWaiting, TicketsAvailable } from "./bookings.contract";
+import { checkQuantity, checkShown, notOnSale, seatsLeft } from "./bookings.rules";
+import { CHUNK, expireHolds, lockEvent, promoteWaiting } from "./bookings.seats";
+
+export interface WaitlistEntry {
+  /** 1 is next. */
+  position: number;
+  quantity: number;
+}
+
+// FOR KEY SHARE: whoever erases this user waits for us and finds the entry, or we find them erased.
+const STANDING = `
+  SELECT EXISTS (SELECT 1 FROM bookings WHERE event_id = $eventId::uuid AND user_id = u.id
+                    AND status IN ('pending', 'confirmed')) AS booked
+    FROM users u WHERE u.id = $userId::uuid AND u.deleted_at IS NULL FOR KEY SHARE OF u`;
+
+const JOIN = `
+  INSERT INTO waitlist (id, event_id, user_id, quantity, created_at)
+  VALUES ($id::uuid, $eventId::uuid, $userId::uuid, $quantity::int, $now::timestamptz)
+      ON CONFLICT (event_id, user_id) DO NOTHING RETURNING id`;
+
+const PLACE = `
+  SELECT w.quantity,
+         (SELECT count(*)::int FROM waitlist o WHERE o.event_id = w.event_id AND o.id <= w.id) AS position
+    FROM waitlist w WHERE w.event_id = $eventId::uuid AND w.user_id = $userId::uuid`;
+
+export function waitlistStore(
+  database: Database,
+  clock: Clock,
+  config: Pick<Config, "waitlistOfferSeconds">,
+) {
+  const join = async (
+    query: Query,
+    { eventId, userId, quantity }: { eventId: string; userId: string; quantity: number },
+  ): Promise<WaitlistEntry> => {
+    const event = await lockEvent(query, eventId);
+    if (!event) throw new EventNotFound({ eventId });
+    const now = clock.now();
+    const closed = notOnSale(event, now);
+    if (closed) throw closed;
+    // What is free is known only when lapsed holds are gone and those who wait already have what fits them.
+    while ((await expireHolds(query, event, now)) === CHUNK);
+    while ((await promoteWaiting(query, event, now, config.waitlistOfferSeconds)).more);
+    const [user] = await query<{ booked: boolean }>(STANDING, { eventId, userId });
+    if (!user) throw new Unauthenticated({});
+    if (user.booked) throw new AlreadyBooked({ eventId });
+    const available = seatsLeft(event);
+    if (available >= quantity) throw new TicketsAvailable({ eventId, available });
+    const added = await query(JOIN, { id: newId(), eventId, userId, quantity, now });
+    if (added.length === 0) throw new AlreadyWaiting({ eventId });
+    const [place] = await query<WaitlistEntry>(PLACE, { eventId, userId });
+    if (!place) throw new NotWaiting({});
+    return place;
+  };
+
+  return {
+    /**
+     * @throws EventNotFound and what else keeps everybody from booking; Unauthenticated, AlreadyBooked,
+     *   TicketsAvailable, AlreadyWaiting, IdempotencyKeyReused, IdempotencyInProgress
+     */
+    join: (
+      request: { eventId: string; userId: string; quantity: number },
+      key: IdempotencyKey | null,
+    ): Promise<{ answer: WaitlistEntry; replayed: boolean }> =>
+      once(database, key, clock.now(), (query) => join(query, request)),
+
+    /** @throws NotWaiting */
+    async find(eventId: string, userId: string): Promise<WaitlistEntry> {
+      const [place] = await database.query<WaitlistEntry>(PLACE, { eventId, userId });
+      if (!place) throw new NotWaiting({});
+      return place;
+    },
+
+    async leave(eventId: string, userId: string): Promise<void> {
+      await database.query(
+        "DELETE FROM waitlist WHERE event_id = $eventId AND user_id = $userId RETURNING id",
+        { eventId, userId },
+      );
+    },
+
+    /** Takes somebody off all waiting lists. */
+    async leaveAll(userId: string): Promise<void> {
+      await database.query("DELETE FROM waitlist WHERE user_id = $userId RETURNING id", { userId });
+    },
+  };
+}
+
+export type WaitlistStore = ReturnType<typeof waitlistStore>;
+
+/** The waiting list's part of the service's face. */
+export const waitlistActions = (
+  store: WaitlistStore,
+  config: Pick<Config, "maxTicketsPerBooking">,
+): BookingsActions<"joinWaitlist" | "findWaitlist" | "leaveWaitlist"> => ({
+  async joinWaitlist({ params, meta }, caller) {
+    checkQuantity(params.quantity, config.maxTicketsPerBooking);
+    const request = { eventId: params.id, userId: caller.id, quantity: params.quantity };
+    const key = idempotencyKey(meta.idempotencyKey, caller.id, "bookings.joinWaitlist", params);
+    const { answer, replayed } = await store.join(request, key);
+    meta.idempotencyReplayed = replayed;
+    return answer;
+  },
+
+  async findWaitlist({ params: { id }, call }, caller) {
+    checkShown(await call("events.$find", { id }));
+    return store.find(id, caller.id);
+  },
+
+  async leaveWaitlist({ params: { id }, call }, caller) {
+    checkShown(await call("events.$find", { id }));
+    await store.leave(id, caller.id);
+  },
+});

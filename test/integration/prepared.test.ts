@@ -1,0 +1,357 @@
+import { type Database, openDatabase, sqlState, violatedConstraint } from "../../lib/database";
+import { ServiceUnavailable } from "../../lib/errors";
+import { type Cable, cableTo } from "../support/cable";
+import { createTestDatabase, type TestDatabase } from "../support/database";
+import { eventually } from "../support/eventually";
+
+/** Transactions straight over the driver: what they promise, and what becomes of them when the server fails. */
+const CONNECTIONS = 3;
+
+let server: TestDatabase;
+let cable: Cable;
+let database: Database;
+beforeAll(async () => {
+  server = await createTestDatabase({ bare: true });
+  cable = await cableTo(server.url);
+  database = openDatabase(cable.url, { connections: CONNECTIONS });
+  await server.query(
+    "CREATE TABLE counters (id int PRIMARY KEY, value int NOT NULL CONSTRAINT counters_positive CHECK (value >= 0))",
+  );
+});
+beforeEach(async () => {
+  await server.query("TRUNCATE counters");
+  await server.query("INSERT INTO counters VALUES (1, 0), (2, 0)");
+});
+afterEach(() => cable.mend());
+afterAll(async () => {
+  await database.close();
+  await cable.remove();
+  await server.drop();
+});
+
+const RAISE = "UPDATE counters SET value = value + 1 WHERE id = $id RETURNING id";
+const values = async (): Promise<number[]> => {
+  const rows = await server.query("SELECT value FROM counters ORDER BY id");
+  return rows.map(({ value }) => value);
+};
+/** One statement in a transaction of its own. */
+const rowsOf = (sql: string, bind: Record<string, unknown> = {}) =>
+  database.prepared(({ query }) => query(sql, bind));
+/** More of them than there are connections: one that were not given back would be missing. */
+const worksOn = async () => {
+  const all = Array.from({ length: CONNECTIONS + 1 }, () => rowsOf("SELECT 1 AS one"));
+  expect(await Promise.all(all)).toEqual(all.map(() => [{ one: 1 }]));
+};
+const unavailable = { type: ServiceUnavailable.code, data: { retryAfter: 1 } };
+
+describe("A transaction", () => {
+  test("commits when its work is done, and gives what that gave", async () => {
+    const given = await database.prepared(async ({ query }) => {
+      await query(RAISE, { id: 1 });
+      expect(await values()).toEqual([0, 0]);
+      return query(RAISE, { id: 2 });
+    });
+    expect(given).toEqual([{ id: 2 }]);
+    expect(await values()).toEqual([1, 1]);
+  });
+
+  test("rolls back whole when its work throws, and the error is the work's", async () => {
+    for (let i = 0; i < CONNECTIONS * 2; i++) {
+      const refused = database.prepared(async ({ query }) => {
+        await query(RAISE, { id: 1 });
+        throw new Error("No");
+      });
+      await expect(refused).rejects.toThrow("No");
+    }
+    expect(await values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("rolls back whole when a statement is refused, and says which constraint did it", async () => {
+    const refused = database.prepared(async ({ query }) => {
+      await query(RAISE, { id: 1 });
+      await query("UPDATE counters SET value = $value WHERE id = $id", { id: 2, value: -1 });
+    });
+    const error = await refused.catch((reason: unknown) => reason);
+    expect([sqlState(error), violatedConstraint(error)]).toEqual(["23514", "counters_positive"]);
+    expect(await values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("is not taken for committed when its work has overlooked a failure", async () => {
+    const careless = database.prepared(async ({ query }) => {
+      await query(RAISE, { id: 1 });
+      await query("SELECT 1 / $zero::int", { zero: 0 }).catch(() => {});
+      return "done";
+    });
+    await expect(careless).rejects.toThrow(/rolled back/);
+    expect(await values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("that says it has written nothing leaves nothing behind", async () => {
+    const given = await database.prepared(async ({ query, nothingWritten }) => {
+      nothingWritten();
+      return query(RAISE, { id: 1 });
+    });
+    expect(given).toEqual([{ id: 1 }]);
+    expect(await values()).toEqual([0, 0]);
+  });
+});
+
+describe("A statement", () => {
+  test("takes its parameters by name: several times, with casts, null, or none at all", async () => {
+    const sql =
+      "SELECT $b::text AS b, $a::int AS a, $b::text || '!' AS loud, $gone::uuid AS gone, '$a''$b' AS quoted";
+    const row = { b: "two", a: 1, loud: "two!", gone: null, quoted: "$a'$b" };
+    expect(await rowsOf(sql, { a: 1, b: "two", gone: null, unused: 3 })).toEqual([row]);
+    expect(await rowsOf("SELECT 'none' AS what")).toEqual([{ what: "none" }]);
+    expect(await rowsOf("SELECT unnest($ids::int[]) AS id", { ids: [3, 4] })).toEqual([
+      { id: 3 },
+      { id: 4 },
+    ]);
+  });
+
+  test("is refused without a value for each of them, and nothing is changed", async () => {
+    const refused = database.prepared(async ({ query }) => {
+      await query(RAISE, { id: 1 });
+      await query("UPDATE counters SET value = $value WHERE id = $id", { id: 2, value: undefined });
+    });
+    await expect(refused).rejects.toThrow(/No value for \$value/);
+    expect(await values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("is prepared once for a connection, and each text for itself", async () => {
+    const texts = ["SELECT $x::int + 10 AS sum", "SELECT $x::int + 20 AS sum"];
+    const prepared = await database.prepared(async ({ query }) => {
+      for (const x of [1, 2, 3]) {
+        for (const [i, text] of texts.entries()) {
+          expect(await query(text, { x })).toEqual([{ sum: x + 10 * (i + 1) }]);
+        }
+      }
+      return query<{ statement: string; runs: number }>(
+        `SELECT statement, (generic_plans + custom_plans)::int AS runs FROM pg_prepared_statements
+          WHERE statement LIKE '%AS sum' ORDER BY 1`,
+        {},
+      );
+    });
+    expect(prepared).toEqual([
+      { statement: "SELECT $1::int + 10 AS sum", runs: 3 },
+      { statement: "SELECT $1::int + 20 AS sum", runs: 3 },
+    ]);
+  });
+
+  test("stays usable after a transaction in which it failed", async () => {
+    const sql = "SELECT 10 / $by::int AS share";
+    await expect(rowsOf(sql, { by: 0 })).rejects.toMatchObject({ code: "22012" });
+    for (let i = 0; i < CONNECTIONS; i++)
+      expect(await rowsOf(sql, { by: 5 })).toEqual([{ share: 2 }]);
+  });
+});
+
+describe("What lost against another transaction", () => {
+  test("is repeated: of two in a deadlock both come through", async () => {
+    let arrived = 0;
+    let bothArrive = () => {};
+    const both = new Promise<void>((resolve) => {
+      bothArrive = resolve;
+    });
+    let attempts = 0;
+    const counts = (first: number, second: number) =>
+      database.prepared(
+        async ({ query }) => {
+          attempts++;
+          await query(RAISE, { id: first });
+          arrived++;
+          if (arrived === 2) bothArrive();
+          await both;
+          await query(RAISE, { id: second });
+        },
+        { ahead: true },
+      );
+    await Promise.all([counts(1, 2), counts(2, 1)]);
+    expect(attempts).toBe(3);
+    expect(await values()).toEqual([2, 2]);
+  });
+
+  test("is given up after a few attempts, and the error is PostgreSQL's", async () => {
+    await server.query(
+      `CREATE FUNCTION loses() RETURNS int LANGUAGE plpgsql AS
+         $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$`,
+    );
+    let attempts = 0;
+    const loser = database.prepared(async ({ query }) => {
+      attempts++;
+      await query(RAISE, { id: 1 });
+      await query("SELECT loses()", {});
+    });
+    await expect(loser).rejects.toMatchObject({ code: "40001" });
+    expect(attempts).toBe(5);
+    expect(await values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("is not what the work itself throws: that is not repeated", async () => {
+    let attempts = 0;
+    const refused = database.prepared(async () => {
+      attempts++;
+      throw new Error("No");
+    });
+    await expect(refused).rejects.toThrow("No");
+    expect(attempts).toBe(1);
+  });
+});
+
+describe("When the server fails", () => {
+  const untilOthersAreGone = () =>
+    eventually(async () => {
+      const [{ count }] = await server.query(
+        "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+      );
+      expect(count).toBe(0);
+    });
+
+  test.each<[string, () => unknown]>([
+    ["the connection is cut", () => cable.cut()],
+    [
+      "the server ends the connection",
+      () =>
+        server.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        ),
+    ],
+  ])(
+    "in the middle, as %s, nothing is written and it is said to be unavailable",
+    async (_, fails) => {
+      const broken = database.prepared(async ({ query }) => {
+        await query(RAISE, { id: 1 });
+        await fails();
+        await untilOthersAreGone();
+        await query(RAISE, { id: 2 });
+      });
+      await expect(broken).rejects.toMatchObject(unavailable);
+      cable.mend();
+      expect(await values()).toEqual([0, 0]);
+      await eventually(worksOn);
+    },
+  );
+
+  test("under a statement, nothing is written and it is said to be unavailable", async () => {
+    const broken = database.prepared(async ({ query }) => {
+      await query(RAISE, { id: 1 });
+      await query("SELECT pg_sleep($seconds)", { seconds: 30 });
+    });
+    const failure = expect(broken).rejects.toMatchObject(unavailable);
+    await eventually(async () => {
+      const sleeping = await server.query(
+        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+      );
+      expect(sleeping).toHaveLength(1);
+    });
+    cable.cut();
+    await failure;
+    cable.mend();
+    await eventually(worksOn);
+    // The server learns of it when it has something to say.
+    await server.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+    );
+    await eventually(async () => expect(await values()).toEqual([0, 0]));
+  });
+
+  test("before it begins, it is said to be unavailable", async () => {
+    await worksOn();
+    cable.cut();
+    await expect(rowsOf("SELECT 1 AS one")).rejects.toMatchObject(unavailable);
+    cable.mend();
+    await eventually(worksOn);
+  });
+
+  test("silently, the connection is given up and replaced", async () => {
+    const impatient = openDatabase(cable.url, { connections: 1, statementTimeoutMs: 200 });
+    try {
+      await impatient.prepared(({ query }) => query("SELECT 1 AS one", {}));
+      const broken = impatient.prepared(async ({ query }) => {
+        await query(RAISE, { id: 1 });
+        cable.silence();
+        await query(RAISE, { id: 2 });
+      });
+      await expect(broken).rejects.toMatchObject(unavailable);
+      // Now the server hears of it, too, and lets go of what the transaction held.
+      cable.cut();
+      cable.mend();
+      const again = () => impatient.prepared(({ query }) => query("SELECT 1 AS one", {}));
+      expect(await eventually(again)).toEqual([{ one: 1 }]);
+      expect(await values()).toEqual([0, 0]);
+    } finally {
+      await impatient.close();
+    }
+  });
+
+  test("to give a lock in time, it is said to be unavailable, and why", async () => {
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    let hold = () => {};
+    const isHeld = new Promise<void>((resolve) => {
+      hold = resolve;
+    });
+    const holder = database.prepared(async ({ query, nothingWritten }) => {
+      await query(RAISE, { id: 1 });
+      nothingWritten();
+      hold();
+      await gate;
+    });
+    try {
+      await isHeld;
+      const late = await database
+        .prepared(
+          async ({ query }) => {
+            await query("SET LOCAL lock_timeout = '100ms'", {});
+            await query(RAISE, { id: 1 });
+          },
+          { ahead: true },
+        )
+        .catch((error: unknown) => error);
+      expect(late).toMatchObject(unavailable);
+      expect(sqlState(late)).toBe("55P03");
+    } finally {
+      letGo();
+      await holder;
+    }
+  });
+});
+
+test("whoever goes ahead does not queue behind other changes", async () => {
+  let letGo = () => {};
+  const gate = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  let begin = () => {};
+  const hasBegun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const order: string[] = [];
+  // With so few connections one change at a time is done.
+  const first = database.prepared(async () => {
+    order.push("first begins");
+    begin();
+    await gate;
+  });
+  const second = database.prepared(async () => {
+    order.push("second begins");
+  });
+  await hasBegun;
+  await database.prepared(
+    async () => {
+      order.push("ahead begins");
+    },
+    { ahead: true },
+  );
+  expect(order).toEqual(["first begins", "ahead begins"]);
+  letGo();
+  await Promise.all([first, second]);
+  expect(order).toEqual(["first begins", "ahead begins", "second begins"]);
+});

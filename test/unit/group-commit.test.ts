@@ -1,0 +1,352 @@
+import { isError, ServiceUnavailable } from "../../lib/errors";
+import { createGroupCommit, type GroupCommitOptions, type Settled } from "../../lib/group-commit";
+
+/** What is asked for: a lane's letter and a number; the answer to `A1` is `a1`. */
+type Options = GroupCommitOptions<string, string>;
+
+interface Round {
+  requests: string[];
+  wait: boolean;
+  /** The round commits; requests of these lanes are held. */
+  commits(...held: string[]): Promise<void>;
+  fails(error: unknown): Promise<void>;
+}
+
+const laneOf = (request: string) => request.slice(0, 1);
+const answerTo = (request: string): Settled<string> => ({ answer: request.toLowerCase() });
+const FAULT = new Error("One's fault");
+
+/** Lets everything that is ready to go on do so; no timer ever fires here. */
+const settle = async () => {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+};
+
+/** A group commit whose rounds a test ends when it likes. */
+function counter(options: Partial<Options> = {}) {
+  const rounds: Round[] = [];
+  const commit: Options["commit"] = (requests, wait) =>
+    new Promise((resolve, reject) => {
+      rounds.push({
+        requests,
+        wait,
+        commits(...held) {
+          resolve(requests.map((r) => (held.includes(laneOf(r)) ? { held: true } : answerTo(r))));
+          return settle();
+        },
+        fails(error) {
+          reject(error);
+          return settle();
+        },
+      });
+    });
+  const group = createGroupCommit<string, string>({
+    most: 100,
+    waiting: 1000,
+    lanes: 2,
+    laneOf,
+    commit,
+    isOnesFault: (error) => error === FAULT,
+    ...options,
+  });
+  const answered: string[] = [];
+  /** Submits each and notes what comes of them, in the order in which it comes. */
+  const submit = (...requests: string[]) => {
+    for (const request of requests) {
+      group.submit(request).then(
+        (answer) => answered.push(answer),
+        (error) => answered.push(`${request}: ${error.message}`),
+      );
+    }
+  };
+  const nth = (i: number): Round => {
+    const round = rounds[i];
+    if (!round) throw new Error(`There are ${rounds.length} rounds`);
+    return round;
+  };
+  return { group, submit, answered, nth, asked: () => rounds.map(({ requests }) => requests) };
+}
+
+beforeEach(() => jest.useFakeTimers());
+afterEach(() => {
+  expect(jest.getTimerCount()).toBe(0);
+  jest.useRealTimers();
+});
+
+describe("A batch", () => {
+  test("of a lone request begins at once", () => {
+    const { submit, nth, asked } = counter();
+    submit("A1");
+    expect(asked()).toEqual([["A1"]]);
+    expect(nth(0).wait).toBe(false);
+  });
+
+  test("is what came while the one before it was under way, in order of arrival", async () => {
+    const { submit, nth, asked } = counter();
+    submit("A1", "B1");
+    await settle();
+    submit("A2", "C1", "B2");
+    expect(asked()).toEqual([["A1"]]);
+    await nth(0).commits();
+    expect(asked()).toEqual([["A1"], ["B1", "A2", "C1", "B2"]]);
+    expect(nth(1).wait).toBe(false);
+  });
+
+  test("is of a size at the most", async () => {
+    const { submit, nth, asked } = counter({ most: 3 });
+    submit("A1", ..."2345678".split("").map((n) => `A${n}`));
+    await nth(0).commits();
+    await nth(1).commits();
+    await nth(2).commits();
+    expect(asked()).toEqual([["A1"], ["A2", "A3", "A4"], ["A5", "A6", "A7"], ["A8"]]);
+  });
+
+  test("is answered after its commit, each request with its own answer", async () => {
+    const { submit, answered, nth } = counter();
+    submit("A1", "B1", "A2");
+    await settle();
+    expect(answered).toEqual([]);
+    await nth(0).commits();
+    expect(answered).toEqual(["a1"]);
+    await nth(1).commits();
+    expect(answered).toEqual(["a1", "b1", "a2"]);
+  });
+
+  test("is never under way beside another one, whatever comes when", async () => {
+    let underWay = 0;
+    let most = 0;
+    let rounds = 0;
+    const group = createGroupCommit<string, string>({
+      most: 7,
+      waiting: 1000,
+      lanes: 2,
+      laneOf,
+      async commit(requests) {
+        most = Math.max(most, ++underWay);
+        for (let turns = (++rounds * 7) % 5; turns > 0; turns--) await Promise.resolve();
+        underWay--;
+        return requests.map(answerTo);
+      },
+      isOnesFault: () => false,
+    });
+    const person = async (name: string) => {
+      for (let i = 0; i < 20; i++)
+        expect(await group.submit(`${name}${i}`)).toBe(`${name.toLowerCase()}${i}`);
+    };
+    await Promise.all(["A", "B", "C", "D", "E", "F", "G", "H", "I"].map(person));
+    expect(most).toBe(1);
+    expect(rounds).toBeLessThan(180);
+  });
+});
+
+describe("When too many wait", () => {
+  test("the next one is refused at once, until one is through", async () => {
+    const { group, submit, answered, nth } = counter({ waiting: 3 });
+    submit("A1", "A2", "A3");
+    const refusal = await group.submit("A4").catch((error: unknown) => error);
+    expect(isError(refusal, ServiceUnavailable)).toBe(true);
+    expect((refusal as { data: unknown }).data).toEqual({ retryAfter: 1 });
+    await nth(0).commits();
+    submit("A5");
+    await nth(1).commits();
+    await nth(2).commits();
+    expect(answered).toEqual(["a1", "a2", "a3", "a5"]);
+  });
+
+  test("those that are held up count as well", async () => {
+    const { group, submit, nth } = counter({ waiting: 2 });
+    submit("A1", "A2");
+    await nth(0).commits("A");
+    await expect(group.submit("B1")).rejects.toMatchObject({ type: ServiceUnavailable.code });
+  });
+});
+
+describe("A lane that somebody else holds", () => {
+  test("waits in a round of its own while the others go on", async () => {
+    const { submit, answered, nth, asked } = counter();
+    submit("A1", "A2", "B1");
+    await nth(0).commits("A");
+    // A1 waits; what came meanwhile goes on without the rest of its lane.
+    expect(asked()).toEqual([["A1"], ["A1"], ["B1"]]);
+    expect([nth(1).wait, nth(2).wait]).toEqual([true, false]);
+    await nth(2).commits();
+    submit("C1");
+    await nth(3).commits();
+    expect(answered).toEqual(["b1", "c1"]);
+    await nth(1).commits();
+    expect(asked().slice(4)).toEqual([["A2"]]);
+    await nth(4).commits();
+    expect(answered).toEqual(["b1", "c1", "a1", "a2"]);
+  });
+
+  test("comes back to the batches once it is through", async () => {
+    const { submit, nth, asked } = counter();
+    submit("A1");
+    await nth(0).commits("A");
+    await nth(1).commits();
+    submit("A2");
+    expect(asked()).toEqual([["A1"], ["A1"], ["A2"]]);
+    expect(nth(2).wait).toBe(false);
+  });
+
+  test("keeps the order of arrival: nobody overtakes who waits in it", async () => {
+    const { submit, answered, nth, asked } = counter({ lanes: 1 });
+    submit("Z1", "Y1", "A1");
+    await nth(0).commits("Z");
+    // Two lanes are held and one may wait: the other one's requests stay where they are.
+    submit("A2", "B1");
+    await nth(2).commits("Y", "A");
+    expect(asked().slice(3)).toEqual([["B1"]]);
+    submit("A3");
+    await nth(3).commits();
+    expect(answered).toEqual(["b1"]);
+    await nth(1).commits();
+    await nth(4).commits();
+    expect(asked().slice(5)).toEqual([["A1", "A2", "A3"]]);
+    await nth(5).commits();
+    expect(answered).toEqual(["b1", "z1", "y1", "a1", "a2", "a3"]);
+  });
+
+  test("waits again when it is held again", async () => {
+    const { submit, answered, nth, asked } = counter({ most: 2 });
+    submit("A1");
+    await nth(0).commits("A");
+    submit("A2", "A3");
+    await nth(1).commits("A");
+    expect(asked()).toEqual([["A1"], ["A1"], ["A1", "A2"]]);
+    await nth(2).commits();
+    await nth(3).commits();
+    expect(answered).toEqual(["a1", "a2", "a3"]);
+  });
+
+  test("does not keep the place of another lane that waits for one", async () => {
+    const { submit, answered, nth, asked } = counter({ lanes: 1, most: 1 });
+    submit("A1", "B1");
+    await nth(0).commits("A");
+    submit("A2");
+    await nth(2).commits("B");
+    // A is through with a part of its requests: now it is B's turn, and A's again after that.
+    await nth(1).commits();
+    expect(asked().slice(3)).toEqual([["B1"]]);
+    await nth(3).commits();
+    expect(asked().slice(4)).toEqual([["A2"]]);
+    await nth(4).commits();
+    expect(answered).toEqual(["a1", "b1", "a2"]);
+  });
+
+  test("waits beside so many others at the most", async () => {
+    const { submit, nth, asked } = counter({ lanes: 2 });
+    submit("A1", "B1", "C1", "D1");
+    await nth(0).commits("A");
+    await nth(2).commits("B", "C", "D");
+    expect(asked()).toEqual([["A1"], ["A1"], ["B1", "C1", "D1"], ["B1"]]);
+    await nth(1).commits();
+    expect(asked().slice(4)).toEqual([["C1"]]);
+    await nth(3).commits();
+    expect(asked().slice(5)).toEqual([["D1"]]);
+  });
+
+  test("that cannot be had fails its own requests alone", async () => {
+    const { submit, answered, nth } = counter();
+    submit("A1", "A2", "B1");
+    await nth(0).commits("A");
+    await nth(1).fails(new Error("Too long"));
+    await nth(2).commits();
+    await nth(3).commits();
+    expect(answered).toEqual(["A1: Too long", "b1", "a2"]);
+  });
+});
+
+describe("A batch that fails", () => {
+  test("for one of its requests is tried one by one, in order, so that the others get through", async () => {
+    const { submit, answered, nth, asked } = counter();
+    submit("A1", "A2", "B1", "A3");
+    await nth(0).commits();
+    await nth(1).fails(FAULT);
+    expect(asked().slice(2)).toEqual([["A2"]]);
+    await nth(2).commits();
+    await nth(3).fails(FAULT);
+    await nth(4).commits();
+    expect(asked().slice(2)).toEqual([["A2"], ["B1"], ["A3"]]);
+    expect(answered).toEqual(["a1", "a2", "B1: One's fault", "a3"]);
+  });
+
+  test("keeps the order of arrival also where somebody holds a lane for a moment", async () => {
+    const { submit, answered, nth, asked } = counter();
+    submit("Z1", "A1", "A2", "B1");
+    await nth(0).commits();
+    await nth(1).fails(FAULT);
+    await nth(2).commits("A");
+    // A2 does not overtake A1, though A may be free by now.
+    expect(asked().slice(3)).toEqual([["B1"]]);
+    await nth(3).commits();
+    expect(asked().slice(4)).toEqual([["A1", "A2"]]);
+    await nth(4).commits();
+    expect(answered).toEqual(["z1", "b1", "a1", "a2"]);
+  });
+
+  test("for what is nobody's own fails all, once", async () => {
+    const { submit, answered, nth, asked } = counter();
+    submit("A1", "A2", "B1");
+    await nth(0).commits();
+    await nth(1).fails(new Error("No database"));
+    expect(asked()).toHaveLength(2);
+    expect(answered).toEqual(["a1", "A2: No database", "B1: No database"]);
+  });
+
+  test("is followed by the next one", async () => {
+    const { submit, answered, nth } = counter();
+    submit("A1", "A2");
+    await nth(0).fails(new Error("No database"));
+    await nth(1).commits();
+    expect(answered).toEqual(["A1: No database", "a2"]);
+  });
+
+  test("to say what became of a request fails that request", async () => {
+    const { submit, answered } = counter({ commit: async () => [{ answer: "first" }] });
+    submit("A1");
+    await settle();
+    submit("A2", "A3", "A4");
+    await settle();
+    expect(answered).toEqual([
+      "first",
+      "first",
+      "first",
+      expect.stringMatching(/^A4: A batch has lost a request/),
+    ]);
+  });
+});
+
+describe("Idle", () => {
+  const isIdle = async (group: { idle(): Promise<void> }) => {
+    let idle = false;
+    void group.idle().then(() => {
+      idle = true;
+    });
+    await settle();
+    return () => idle;
+  };
+
+  test("is what has not begun", async () => {
+    expect((await isIdle(counter().group))()).toBe(true);
+  });
+
+  test("is when every request is answered, held ones too", async () => {
+    const { group, submit, nth } = counter();
+    submit("A1", "B1");
+    const idle = await isIdle(group);
+    await nth(0).commits("A");
+    await nth(2).commits();
+    expect(idle()).toBe(false);
+    await nth(1).commits();
+    expect(idle()).toBe(true);
+    expect((await isIdle(group))()).toBe(true);
+  });
+
+  test("is also when they have failed", async () => {
+    const { group, submit, nth } = counter();
+    submit("A1");
+    const idle = await isIdle(group);
+    await nth(0).fails(new Error("No database"));
+    expect(idle()).toBe(true);
+  });
+});

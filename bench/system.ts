@@ -6,9 +6,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SERVICE_NAMES, type ServiceName } from "../lib/config";
 import { unlessStopped } from "../lib/program";
+import { scripts } from "../package.json";
 import type { Probes } from "./probe";
 
 const PROGRAM = join(process.cwd(), "dist/main.js");
+/** Options of Node.js itself that `npm start` gives, so that the bench measures what is run. */
+const NODE_OPTIONS = scripts.start.split(" ").filter((word) => word.startsWith("--"));
 const READY_WITHIN_MS = 60_000;
 const STOPPED_WITHIN_MS = 20_000;
 const LOOK_EVERY_MS = 20;
@@ -61,7 +64,8 @@ class Node {
     const { layout, databaseUrl, natsUrl, jwtSecret, logLevel, folder } = options;
     const logFile = join(folder, `node-${randomBytes(4).toString("hex")}.log`);
     const log = openSync(logFile, "a");
-    const child = spawn(process.execPath, ["--require", join(__dirname, "probe.js"), PROGRAM], {
+    const probe = ["--require", join(__dirname, "probe.js")];
+    const child = spawn(process.execPath, [...NODE_OPTIONS, ...probe, PROGRAM], {
       // Where there is no .env of somebody's own.
       cwd: folder,
       // Ctrl-C in the terminal is for the bench, which then ends its nodes in order.

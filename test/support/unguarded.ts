@@ -1,7 +1,7 @@
 import { intercepted } from "./intercepted";
 
 /** A control is repeated until its race bites, so often at the most. */
-const MOST_ROUNDS = 30;
+const MOST_ROUNDS = 100;
 
 /** Changes what a statement says: a guard that is one clause of it is taken away so, and nothing else. */
 export type Rewrite = (sql: string) => string;

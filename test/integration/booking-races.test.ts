@@ -360,7 +360,8 @@ describe("Controls", () => {
       async (event, round) => {
         const booking = bookAtOnce(people.slice(0, 40), event);
         await aLittleLater(round);
-        await hanna.tries("PATCH", `/events/${event.id}`, { capacity: 10 });
+        // An event that is oversold by then is not what the API's description says; the seats tell of that below.
+        await hanna.tries("PATCH", `/events/${event.id}`, { capacity: 10 }).catch(() => {});
         await booking;
       },
     ],

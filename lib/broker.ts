@@ -29,9 +29,25 @@ const drainFirst: Middleware = {
 };
 
 /** Personal data and secrets that a log line could carry by accident. */
-const REDACTED = ["password", "token", "refreshToken", "email", "authorization"].flatMap(
-  (field) => [field, `*.${field}`, `*.*.${field}`],
-);
+const REDACTED = new Set(["password", "token", "refreshToken", "email", "authorization"]);
+/** So deep in a line's fields they are looked for. */
+const REDACTED_DEPTH = 3;
+
+/**
+ * Fields without what must not be logged. Pino's own redaction copies every line for each place that it looks at,
+ * which was a fifth of all that a booking leaves to the garbage collector; nearly no line has anything to hide.
+ */
+function redacted(fields: object, depth = REDACTED_DEPTH): object {
+  let clean: Record<string, unknown> | undefined;
+  for (const [name, value] of Object.entries(fields)) {
+    const isNested = typeof value === "object" && value !== null && !isError(value) && depth > 1;
+    const fit = REDACTED.has(name) ? "[Redacted]" : isNested ? redacted(value, depth - 1) : value;
+    if (fit === value) continue;
+    clean ??= { ...fields };
+    clean[name] = fit;
+  }
+  return clean ?? fields;
+}
 
 /** So many causes of an error are logged with it. */
 const CAUSES = 2;
@@ -76,7 +92,7 @@ function pinoArguments(given: readonly unknown[]): Parameters<LogFn> {
   const words = [...simple, ...moreErrors.map(String)];
   const message = words.length > 0 ? format(...words) : undefined;
   if (fields === undefined && error === undefined) return [message ?? ""];
-  return [{ ...(error ? { err: error } : {}), ...fields }, message];
+  return [{ ...(error ? { err: error } : {}), ...(fields && redacted(fields)) }, message];
 }
 
 export type Transporter = NonNullable<BrokerOptions["transporter"]>;
@@ -142,7 +158,6 @@ export function brokerOptions(
         pino: {
           options: {
             level: config.logLevel,
-            redact: REDACTED,
             base: undefined,
             serializers: { err: (error: unknown) => loggable(error) },
             hooks: {

@@ -2,6 +2,7 @@
  * Transactions straight over PostgreSQL's driver, with statements that are prepared once per connection: the
  * booking path spends less on each than Sequelize takes to write one.
  */
+import type { Writable } from "node:stream";
 import { type Client, DatabaseError, type QueryConfig } from "pg";
 import type { Sequelize } from "sequelize";
 
@@ -12,6 +13,12 @@ export type Query = <Row extends object>(sql: string, bind: Bind) => Promise<Row
 
 export interface PreparedWork {
   readonly query: Query;
+  /**
+   * Sends the statements that `send` asks for at once in one go, without waiting for the rows of one before the
+   * next; each sees what those before it have done. At the beginning of a transaction its BEGIN goes with them, so
+   * there they must not write: if it failed, they would stand on their own. The work hears of that in any case.
+   */
+  together<T>(send: () => Promise<T>): Promise<T>;
   /** Says that nothing was written: the transaction ends without a flush to disk. */
   nothingWritten(): void;
 }
@@ -65,6 +72,9 @@ function valuesOf({ parameters, text }: Statement, bind: Bind): unknown[] {
  */
 const BEGIN = "BEGIN; SET LOCAL enable_seqscan = off";
 
+/** What pg's types keep to themselves: a client that sends without waiting, and the way to the server. */
+type Sender = Client & { pipeline: boolean; readonly connection: { readonly stream: Writable } };
+
 /**
  * Runs `work` in one transaction on a connection of the pool; rolls back whole when it throws.
  *
@@ -76,7 +86,9 @@ export async function preparedTransaction<T>(
 ): Promise<T> {
   const connection = await connectionManager.getConnection({ type: "write" });
   // Sequelize knows nothing of its connections; with this dialect each is a client of pg.
-  const client = connection as Client;
+  const client = connection as Sender;
+  client.pipeline = true;
+  const { stream } = client.connection;
   let ending = "COMMIT";
   let ended = false;
   let broken = false;
@@ -89,19 +101,38 @@ export async function preparedTransaction<T>(
       throw error;
     }
   };
+  /** Until it is asked for: it goes with the first statements. */
+  let begun: Promise<unknown> | undefined;
+  let inOneGo = false;
+  const begin = () => {
+    begun ??= run(BEGIN);
+    return begun;
+  };
   try {
-    await run(BEGIN);
     const result = await work({
       async query(sql, bind) {
         const statement = statementOf(sql);
         const { name, text } = statement;
-        const { rows } = await run({ name, text, values: valuesOf(statement, bind) });
+        const values = valuesOf(statement, bind);
+        if (!inOneGo) await begin();
+        const [, { rows }] = await Promise.all([begin(), run({ name, text, values })]);
         return rows;
+      },
+      together(send) {
+        inOneGo = true;
+        stream.cork();
+        try {
+          return send();
+        } finally {
+          stream.uncork();
+          inOneGo = false;
+        }
       },
       nothingWritten() {
         ending = "ROLLBACK";
       },
     });
+    await begin();
     const { command } = await run(ending);
     ended = true;
     // PostgreSQL answers COMMIT so when a statement has failed before, whoever has overlooked that.

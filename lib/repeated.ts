@@ -9,11 +9,13 @@ export interface RepeatedWork {
  * Does something again and again, with a pause after each time. A failure is logged and the next time comes all
  * the same.
  *
+ * @param firstPauseMs before the first time; as long as the others unless told
  * @param work is told by `stopping` to come to an end; may give a pause of its own, in milliseconds
  * @param failed says in the log what could not be done
  */
 export function repeat(options: {
   pauseMs: number;
+  firstPauseMs?: number;
   // biome-ignore lint/suspicious/noConfusingVoidType: work without a wish of its own may simply end
   work: (stopping: AbortSignal) => Promise<number | void>;
   log: Log;
@@ -39,7 +41,7 @@ export function repeat(options: {
       underWay = once();
     }, pauseMs);
   };
-  next(options.pauseMs);
+  next(options.firstPauseMs ?? options.pauseMs);
   return {
     async stop() {
       stopping.abort();

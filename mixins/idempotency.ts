@@ -73,8 +73,8 @@ export function storedAnswers<A>(
 const WRITE = `
   INSERT INTO idempotency_keys AS k (user_id, key, fingerprint, answer, created_at)
   SELECT user_id, key, fingerprint, answer, $now::timestamptz
-    FROM unnest($users::uuid[], $keys::text[], $fingerprints::bytea[], $answers::json[])
-      AS asked (user_id, key, fingerprint, answer)
+    FROM ROWS FROM (unnest($users::uuid[], $keys::text[], $fingerprints::bytea[]),
+                    json_array_elements($answers::json)) AS asked (user_id, key, fingerprint, answer)
    ORDER BY user_id, key
       ON CONFLICT (user_id, key) DO UPDATE
      SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at
@@ -102,7 +102,8 @@ export async function storeAnswers(
     users: answers.map(({ userId }) => userId),
     keys: answers.map(({ key }) => key),
     fingerprints: answers.map(({ fingerprint }) => fingerprint),
-    answers: answers.map(({ answer }) => JSON.stringify(answer)),
+    // One document: in an array of PostgreSQL every quotation mark of theirs would have to be escaped.
+    answers: JSON.stringify(answers.map(({ answer }) => answer)),
     now,
     since: new Date(now.getTime() - KEY_LIFE_MS),
   };
@@ -116,6 +117,22 @@ export async function storeAnswers(
 /** @throws IdempotencyKeyReused where the key stands for another request */
 export function checkSameRequest(key: IdempotencyKey, stored: { fingerprint: Buffer }): void {
   if (!key.fingerprint.equals(stored.fingerprint)) throw new IdempotencyKeyReused({});
+}
+
+/**
+ * Attempts something whose key was free when it began: where that fails and the key has been answered meanwhile,
+ * it is attempted anew, and finds that answer.
+ */
+export async function attemptUnderKey<T>(
+  attempt: () => Promise<T>,
+  isAnswered: (error: unknown) => boolean | Promise<boolean>,
+): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (await isAnswered(error)) return attempt();
+    throw error;
+  }
 }
 
 /**
@@ -141,17 +158,12 @@ export async function once<A extends object>(
       if (key) await storeAnswers(query, [{ ...key, answer }], now);
       return { answer, replayed: false };
     });
-  const isAnswered = async (key: IdempotencyKey) => {
+  // The effect of the same request may be why this one was refused, whatever the refusal says.
+  const isAnswered = async () => {
     const query: Query = (sql, bind) => database.query(sql, bind);
-    return (await storedAnswers(query, [key], now)).length > 0;
+    return key !== null && (await storedAnswers(query, [key], now)).length > 0;
   };
-  try {
-    return await attempt();
-  } catch (error) {
-    // The same request was faster: its answer is this one's, too, and its effect may be why this one was refused.
-    if (key && (await isAnswered(key))) return attempt();
-    throw error;
-  }
+  return attemptUnderKey(attempt, isAnswered);
 }
 
 const FORGET_EVERY_MS = 600_000;

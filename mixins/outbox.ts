@@ -24,8 +24,10 @@ export interface OutboxEvent {
 
 const WRITE = `
   INSERT INTO outbox (id, type, action, aggregate_id, aggregate_version, occurred_at, correlation_id, data)
-  SELECT * FROM unnest($ids::uuid[], $types::text[], $actions::text[], $aggregates::uuid[], $versions::int[],
-                       $times::timestamptz[], $correlations::text[], $data::jsonb[])`;
+  SELECT * FROM ROWS FROM (
+    unnest($ids::uuid[], $types::text[], $actions::text[], $aggregates::uuid[], $versions::int[],
+           $times::timestamptz[], $correlations::text[]),
+    json_array_elements($data::json))`;
 
 /** Writes events in the caller's transaction. */
 export async function writeOutbox(query: Query, events: readonly OutboxEvent[]): Promise<void> {
@@ -38,7 +40,8 @@ export async function writeOutbox(query: Query, events: readonly OutboxEvent[]):
     versions: events.map(({ aggregateVersion }) => aggregateVersion),
     times: events.map(({ occurredAt }) => occurredAt),
     correlations: events.map(({ correlationId }) => correlationId),
-    data: events.map(({ data }) => JSON.stringify(data)),
+    // One document: in an array of PostgreSQL every quotation mark of theirs would have to be escaped.
+    data: JSON.stringify(events.map(({ data }) => data)),
   });
 }
 

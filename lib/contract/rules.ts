@@ -101,6 +101,15 @@ const CONTROL = /[\p{Cc}\u2028\u2029]/u;
 /** The same, but for tabs and the ends of lines. */
 const CONTROL_IN_LINES = /[^\P{Cc}\t\n\r]/u;
 
+/**
+ * Characters of a text, or its UTF-16 units where they tell as well whether it is too short or too long: one or two
+ * of them are a character, so nearly no text must be counted.
+ */
+function charactersOf(value: string, min: number, max: number): number {
+  const isClear = value.length > max * 2 || (value.length <= max && value.length >= min * 2);
+  return isClear ? value.length : [...value].length;
+}
+
 /** Text of a length between two bounds, trimmed unless `verbatim`. */
 export function text(options: TextOptions): TextRule {
   const { minLength = 0, maxLength, maxBytes, verbatim, multiline } = options;
@@ -111,8 +120,7 @@ export function text(options: TextOptions): TextRule {
       return refuse(errors, "holds characters that are not valid text");
     }
     const trimmed = verbatim ? value : value.trim();
-    // A code point has at most two UTF-16 units: a very long text need not be counted to be refused.
-    const length = trimmed.length > maxLength * 2 ? trimmed.length : [...trimmed].length;
+    const length = charactersOf(trimmed, minLength, maxLength);
     if (length < minLength) {
       return refuse(
         errors,

@@ -75,6 +75,11 @@ function nullsForDefaults(
   });
 }
 
+const haveDefaults = (rules: Record<string, RuleShape>): boolean =>
+  Object.values(rules).some(
+    (rule) => rule.default !== undefined || (rule.props && haveDefaults(rule.props)),
+  );
+
 /** Adds the fault of a change that changes nothing. */
 function withoutChange(
   params: unknown,
@@ -110,12 +115,14 @@ export class ContractValidator extends Validators.Fastest {
       const rules = schema.params as Record<string, RuleShape>;
       // Moleculer types checkers as possibly asynchronous; ours never are.
       const validate = this.compile(rules as Record<string, unknown>) as unknown as Check;
-      const check: Check = (params) => {
-        // Before the validator, which writes the defaults into the parameters.
-        const nulls = nullsForDefaults(rules, Object(params));
-        const outcome = validate(params);
-        return nulls.length ? [...nulls, ...(outcome === true ? [] : outcome)] : outcome;
-      };
+      const check: Check = !haveDefaults(rules)
+        ? validate
+        : (params) => {
+            // Before the validator, which writes the defaults into the parameters.
+            const nulls = nullsForDefaults(rules, Object(params));
+            const outcome = validate(params);
+            return nulls.length ? [...nulls, ...(outcome === true ? [] : outcome)] : outcome;
+          };
       return async (ctx) => {
         const params = ctx.params ?? {};
         const outcome = withoutChange(params, schema.changes, check(params));

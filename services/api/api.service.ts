@@ -126,7 +126,7 @@ export default function apiService({ config }: Kernel): ServiceSchema {
     },
 
     async started() {
-      sessions.start(call, () => servicesRun(service().broker).has("auth"));
+      sessions.start(call, () => servicesRun(service().broker).has("auth"), log());
       await server.listen();
     },
 

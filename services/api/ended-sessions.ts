@@ -1,5 +1,6 @@
-import type { Call } from "../../lib/contract/define";
+import type { Call, Log } from "../../lib/contract/define";
 import { ServiceUnavailable } from "../../lib/errors";
+import { type RepeatedWork, repeat } from "../../lib/repeated";
 import type { Contracts } from "../contracts";
 import { ACCESS_TOKEN_SECONDS } from "../core/core.contract";
 
@@ -13,7 +14,7 @@ const FORGET_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000;
 /** Which sessions have ended while access tokens of theirs may still be alive, as this node knows it. */
 export interface EndedSessions {
   /** Starts to ask who has ended, again and again, whenever somebody is there to be asked. */
-  start(call: Call<Contracts>, canAsk: () => boolean): void;
+  start(call: Call<Contracts>, canAsk: () => boolean, log: Log): void;
   stop(): void;
   /** Notes sessions that this node has ended itself. */
   add(sessionIds: readonly string[]): void;
@@ -31,7 +32,7 @@ export function endedSessions(): EndedSessions {
   const ended = new Map<string, number>();
   let call: Call<Contracts> | undefined;
   let canAsk = () => false;
-  let timer: NodeJS.Timeout | undefined;
+  let polling: RepeatedWork | undefined;
   let knownUntil: string | undefined;
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<void> | undefined;
@@ -64,21 +65,24 @@ export function endedSessions(): EndedSessions {
     });
     return asking;
   };
-  const poll = async () => {
-    // A failure shows by itself: knowledge grows stale and includes() refuses.
-    await refresh().catch(() => {});
-    if (call) timer = setTimeout(poll, POLL_MS);
-  };
 
   return {
-    start(caller, possible) {
+    start(caller, possible, log) {
       call = caller;
       canAsk = possible;
-      void poll();
+      polling = repeat({
+        pauseMs: POLL_MS,
+        firstPauseMs: 0,
+        // A failure shows by itself: knowledge grows stale and includes() refuses.
+        work: () => refresh().catch(() => {}),
+        log,
+        failed: "The sessions that have ended could not be asked for",
+      });
     },
     stop() {
       call = undefined;
-      clearTimeout(timer);
+      // Nobody waits for an answer that is still on its way.
+      void polling?.stop();
     },
     add,
     refresh,

@@ -6,9 +6,10 @@
  * password or the role that it was opened with.
  */
 import type { ServiceSchema } from "moleculer";
-import type { Log, Meta } from "../../lib/contract/define";
+import type { Meta } from "../../lib/contract/define";
 import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
+import { type RepeatedWork, repeat } from "../../lib/repeated";
 import { implement } from "../contracts";
 import { ACCESS_TOKEN_SECONDS } from "../core/core.contract";
 import { auth, InvalidCredentials } from "./auth.contract";
@@ -27,15 +28,7 @@ export default function authService({ config, database }: Kernel): ServiceSchema
   const store = authStore(database);
   const passwords = authPasswords();
   const tokens = authTokens(store);
-  const stopping = new AbortController();
-  let purgeTimer: NodeJS.Timeout | undefined;
-  let purging: Promise<void> | undefined;
-
-  const purge = (log: Log) => {
-    purging = store
-      .purge(stopping.signal)
-      .catch((error) => log.warn("Old sessions could not be removed", error));
-  };
+  let purging: RepeatedWork | undefined;
 
   const noteEnded = (meta: Meta, sessionIds: string[]) => {
     meta.endedSessions = [...(meta.endedSessions ?? []), ...sessionIds];
@@ -118,15 +111,17 @@ export default function authService({ config, database }: Kernel): ServiceSchema
         }
       }
       await passwords.prepare(call);
-      purge(log);
-      purgeTimer = setInterval(() => purge(log), PURGE_EVERY_MS);
-      purgeTimer.unref();
+      purging = repeat({
+        pauseMs: PURGE_EVERY_MS,
+        firstPauseMs: 0,
+        work: (stopping) => store.purge(stopping),
+        log,
+        failed: "Old sessions could not be removed",
+      });
     },
 
     async stopped() {
-      clearInterval(purgeTimer);
-      stopping.abort();
-      await purging;
+      await purging?.stop();
     },
   });
 }

@@ -5,10 +5,11 @@
  */
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
-import type { Database, Query } from "../../lib/database";
+import type { Database, PreparedWork, Query } from "../../lib/database";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
 import {
+  attemptUnderKey,
   checkSameRequest,
   type IdempotencyKey,
   KeyTaken,
@@ -63,7 +64,6 @@ interface Standing {
   lapsed: boolean;
 }
 
-// A statement of its own after the locks: its snapshot sees what whoever held the events before has committed.
 // FOR KEY SHARE: whoever erases a user waits for us and finds the booking, or we find them erased; whoever changes
 // anything else about them is not in the way.
 const STANDINGS = `
@@ -114,7 +114,7 @@ interface Case {
   readonly request: BookingRequest;
   /** Its event, once locked. */
   event?: LockedEvent;
-  standing?: Standing;
+  standing?: Standing | undefined;
   outcome?: Outcome;
   /** What is written for it, when it gets its seats. */
   seats?: NewSeats;
@@ -137,58 +137,70 @@ function answeredBefore(key: IdempotencyKey, before: StoredAnswer<OwnBooking>): 
   }
 }
 
-/** Locks the events of a batch; whose event is not there, or somebody else's for the moment, is decided by that. */
-async function locked(
+/** What the database knows of each request, by its position; nothing of one whose user does not exist. */
+async function standingsOf(
   query: Query,
   requests: readonly BookingRequest[],
-  wait: boolean,
-): Promise<Case[]> {
+  now: Date,
+): Promise<Map<number, Standing>> {
+  const eventIds = requests.map(({ eventId }) => eventId);
+  const rows = await query<Standing>(STANDINGS, {
+    now,
+    events: [...new Set(eventIds)],
+    eventIds,
+    userIds: requests.map(({ userId }) => userId),
+  });
+  return new Map(rows.map((row) => [Number(row.n) - 1, row]));
+}
+
+/**
+ * Locks the events of a batch and reads what its requests are decided by. What is already decided by that, is:
+ * whose event is not there or somebody else's for the moment, and who has been answered before.
+ */
+async function read(
+  { query, together }: PreparedWork,
+  requests: readonly BookingRequest[],
+  { wait, clock }: { wait: boolean; clock: Clock },
+): Promise<{ cases: Case[]; now: Date }> {
   const ids = requests.map(({ eventId }) => eventId);
-  const events = await lockEvents(query, ids, { wait });
-  return requests.map((request) => {
+  const keys = requests.flatMap(({ key }) => key ?? []);
+  const lock = () => lockEvents(query, ids, { wait });
+  // Statements of their own after the locks: they see what whoever held the events before has committed.
+  const look = (now: Date) =>
+    Promise.all([storedAnswers<OwnBooking>(query, keys, now), standingsOf(query, requests, now)]);
+  const lockAndLook = async () => {
+    if (wait) {
+      const events = await lock();
+      // Only now: whoever waited decides by the time at which it came.
+      const now = clock.now();
+      return { now, events, facts: await together(() => look(now)) };
+    }
+    const now = clock.now();
+    const [events, facts] = await together(() => Promise.all([lock(), look(now)]));
+    return { now, events, facts };
+  };
+
+  const { now, events, facts } = await lockAndLook();
+  const [stored, standings] = facts;
+  const byName = new Map(stored.map((answer) => [nameOf(answer), answer]));
+  const cases = requests.map((request, i): Case => {
+    const before = request.key && byName.get(nameOf(request.key));
+    if (request.key && before) return { request, outcome: answeredBefore(request.key, before) };
     const event = events.get(request.eventId);
     if (event === "held") return { request, outcome: { held: true } };
-    if (event) return { request, event };
+    if (event) return { request, event, standing: standings.get(i) };
     return { request, outcome: { error: new EventNotFound({ eventId: request.eventId }) } };
   });
+  return { cases, now };
 }
 
 /** Decides and writes one batch whose events are locked; gives whether anything was written. */
 async function decide(
-  query: Query,
+  { query, together }: PreparedWork,
   cases: readonly Case[],
   { now, holdSeconds, offerSeconds }: { now: Date; holdSeconds: number; offerSeconds: number },
 ): Promise<boolean> {
   let written = false;
-
-  /** After the locks, so that what whoever held them has answered is seen. */
-  const replay = async () => {
-    const keys = cases.flatMap(({ request }) => request.key ?? []);
-    const stored = await storedAnswers<OwnBooking>(query, keys, now);
-    const byName = new Map(stored.map((answer) => [nameOf(answer), answer]));
-    for (const one of cases) {
-      const { key } = one.request;
-      const before = key && byName.get(nameOf(key));
-      if (before) one.outcome = answeredBefore(key, before);
-    }
-  };
-
-  const look = async () => {
-    const open = cases.filter(isOpen);
-    if (open.length === 0) return;
-    const rows = await query<Standing>(STANDINGS, {
-      now,
-      events: [...new Set(open.map(({ event }) => event.id))],
-      eventIds: open.map(({ event }) => event.id),
-      userIds: open.map(({ request }) => request.userId),
-    });
-    const byPosition = new Map(rows.map((row) => [Number(row.n) - 1, row]));
-    open.forEach((one, i) => {
-      const standing = byPosition.get(i);
-      if (standing) one.standing = standing;
-      else delete one.standing;
-    });
-  };
 
   /** Seats of lapsed holds, and whatever else is free, belong to those who wait before anybody else. */
   const tidyUp = async () => {
@@ -207,7 +219,18 @@ async function decide(
         for (const one of cases) if (one.event === event) one.outcome ??= { held: true };
       }
     }
-    if (untidy.size > 0) await look();
+    if (written) await lookAgain();
+  };
+
+  /** Who waited may have seats now, and whose hold has lapsed may book anew. */
+  const lookAgain = async () => {
+    const open = cases.filter(isOpen);
+    if (open.length === 0) return;
+    const requests = open.map(({ request }) => request);
+    const standings = await standingsOf(query, requests, now);
+    open.forEach((one, i) => {
+      one.standing = standings.get(i);
+    });
   };
 
   const allocate = () => {
@@ -243,18 +266,19 @@ async function decide(
 
   const write = async (answers: StoredAnswer<OwnBooking>[]) => {
     const booked = cases.flatMap(({ seats, standing }) => (seats ? [{ seats, standing }] : []));
-    const seats = booked.map((one) => one.seats);
-    await insertSeats(query, seats, now);
-    await leaveWaitlists(
-      query,
-      booked.filter(({ standing }) => standing?.waited).map((one) => one.seats),
+    if (booked.length === 0) return;
+    written = true;
+    const waited = booked.filter(({ standing }) => standing?.waited);
+    const seatsOf = (some: typeof booked) => some.map(({ seats }) => seats);
+    await together(() =>
+      Promise.all([
+        insertSeats(query, seatsOf(booked), now),
+        leaveWaitlists(query, seatsOf(waited)),
+        storeAnswers(query, answers, now),
+      ]),
     );
-    await storeAnswers(query, answers, now);
-    if (seats.length > 0) written = true;
   };
 
-  await replay();
-  await look();
   await tidyUp();
   await write(allocate());
   return written;
@@ -270,15 +294,14 @@ export function bookingBatches(
 ): GroupCommit<BookingRequest, BookingAnswer> {
   const attempt = (requests: BookingRequest[], wait: boolean) =>
     database.prepared(
-      async ({ query, nothingWritten }) => {
-        const cases = await locked(query, requests, wait);
-        const written = await decide(query, cases, {
-          // Only now: whoever waited decides by the time at which it came.
-          now: clock.now(),
+      async (work) => {
+        const { cases, now } = await read(work, requests, { wait, clock });
+        const written = await decide(work, cases, {
+          now,
           holdSeconds: config.bookingHoldSeconds,
           offerSeconds: config.waitlistOfferSeconds,
         });
-        if (!written) nothingWritten();
+        if (!written) work.nothingWritten();
         return cases.map(({ outcome }) => outcome ?? UNDECIDED);
       },
       { ahead: true },
@@ -289,15 +312,11 @@ export function bookingBatches(
     waiting: MOST_WAITING,
     lanes: MOST_HELD_UP,
     laneOf: ({ eventId }) => eventId,
-    async commit(requests, wait) {
-      try {
-        return await attempt(requests, wait);
-      } catch (error) {
-        // Somebody else was faster with one of the keys: now it has an answer.
-        if (error instanceof KeyTaken) return attempt(requests, wait);
-        throw error;
-      }
-    },
+    commit: (requests, wait) =>
+      attemptUnderKey(
+        () => attempt(requests, wait),
+        (error) => error instanceof KeyTaken,
+      ),
     // What the database cannot do at the moment it can do for nobody; anything else may be one's own.
     isOnesFault: (error) => !isError(error, ServiceUnavailable),
   });

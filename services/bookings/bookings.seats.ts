@@ -181,7 +181,7 @@ export async function insertSeats(
   for (const { event, quantity } of seats) {
     taken.set(event.id, (taken.get(event.id) ?? 0) + quantity);
   }
-  await query(INSERT_SEATS, {
+  const inserted = query(INSERT_SEATS, {
     now,
     events: [...taken.keys()],
     taken: [...taken.values()],
@@ -197,7 +197,7 @@ export async function insertSeats(
     ticketIds: seats.flatMap(({ ticketIds }) => ticketIds),
     ticketBookings: seats.flatMap(({ id, ticketIds }) => ticketIds.map(() => id)),
   });
-  await writeOutbox(
+  const told = writeOutbox(
     query,
     seats.map(({ event, status, ...booking }) =>
       occurrenceOf(
@@ -209,6 +209,7 @@ export async function insertSeats(
       ),
     ),
   );
+  await Promise.all([inserted, told]);
 }
 
 const LEAVE = `

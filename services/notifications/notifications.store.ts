@@ -51,12 +51,15 @@ export function notificationsStore(database: Database) {
 
   const addEach = async (entries: readonly PersonalNotice[], now: Date): Promise<void> => {
     await database.query(
-      `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, data, event_id, created_at)
-       SELECT made.id, u.id, occurrence_id, type, title, body, data, event_id, $now
-         FROM unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
-                     $bodies::text[], $data::jsonb[], $eventIds::uuid[])
-           AS made (id, user_id, occurrence_id, type, title, body, data, event_id)
-         JOIN users u ON u.id = made.user_id AND u.deleted_at IS NULL
+      // Not a join with users: for some hundred people the planner would read all there are.
+      `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
+       SELECT made.*, $now
+         FROM ROWS FROM (
+                unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
+                       $bodies::text[], $eventIds::uuid[]),
+                json_array_elements($data::json))
+           AS made (id, user_id, occurrence_id, type, title, body, event_id, data)
+        WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = made.user_id)
        ON CONFLICT (user_id, occurrence_id) DO NOTHING`,
       {
         now,
@@ -66,8 +69,8 @@ export function notificationsStore(database: Database) {
         types: entries.map(({ notice }) => notice.type),
         titles: entries.map(({ notice }) => notice.title),
         bodies: entries.map(({ notice }) => notice.body),
-        data: entries.map(({ notice }) => JSON.stringify(notice.data)),
         eventIds: entries.map(({ notice }) => notice.eventId),
+        data: JSON.stringify(entries.map(({ notice }) => notice.data)),
       },
     );
   };

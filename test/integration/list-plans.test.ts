@@ -1,5 +1,7 @@
 import { type Bind, type Database, openDatabase } from "../../lib/database";
+import { newId } from "../../lib/ids";
 import { eventsStore } from "../../services/events/events.store";
+import { notificationsStore } from "../../services/notifications/notifications.store";
 import { createTestDatabase, type TestDatabase } from "../support/database";
 
 type EventsRequest = Parameters<ReturnType<typeof eventsStore>["list"]>[0];
@@ -63,9 +65,14 @@ async function rowsLookedAt(request: Partial<EventsRequest>): Promise<number> {
   };
   await eventsStore(watched).list({ limit: 20, ...request }, NOW);
   if (!page) throw new Error("The list has asked for no page");
+  return rowsOfPlan(page.sql, page.bind);
+}
+
+/** Runs a statement and gives the most rows that any step of its plan looked at. */
+async function rowsOfPlan(sql: string, bind: Bind | undefined): Promise<number> {
   const [explained] = await database.query<{ "QUERY PLAN": [{ Plan: PlanNode }] }>(
-    `EXPLAIN (ANALYZE, FORMAT JSON) ${page.sql}`,
-    page.bind,
+    `EXPLAIN (ANALYZE, FORMAT JSON) ${sql}`,
+    bind,
   );
   if (!explained) throw new Error("No plan came");
   return mostRows(explained["QUERY PLAN"][0].Plan);
@@ -87,5 +94,46 @@ describe("a page of events is found without walking all of them", () => {
 
   it("and the measure shows a walk: a deep offset passes all that it skips", async () => {
     expect(await rowsLookedAt({ offset: 5_000 })).toBeGreaterThan(5_000);
+  });
+});
+
+describe("notices for some people are written without reading all there are", () => {
+  const PEOPLE = 20_000;
+  const TOLD = 300;
+  const notice = {
+    type: "booking.confirmed" as const,
+    title: "Booked",
+    body: "You have a seat.",
+    data: { eventId: null, bookingId: null, reason: null },
+    eventId: null,
+  };
+
+  it("by the rows that their statement looks at", async () => {
+    await files.query(
+      `INSERT INTO users (id, name, email, role, password_hash, created_at, updated_at)
+       SELECT gen_random_uuid(), 'Alice', md5(n::text) || '@example.com', 'attendee', 'x', now(), now()
+         FROM generate_series(1, ${PEOPLE}) n`,
+    );
+    await files.query("VACUUM ANALYZE users");
+    const people = await files.query(`SELECT id FROM users WHERE name = 'Alice' LIMIT ${TOLD}`);
+    let statement: { sql: string; bind: Bind | undefined } | undefined;
+    const watched: Database = {
+      ...database,
+      query(sql, bind, transaction) {
+        statement = { sql, bind };
+        return database.query(sql, bind, transaction);
+      },
+    };
+    await notificationsStore(watched).add(
+      people.map(({ id }) => id),
+      newId(),
+      notice,
+      NOW,
+    );
+    expect(await files.query("SELECT count(*)::int AS told FROM notifications")).toEqual([
+      { told: TOLD },
+    ]);
+    if (!statement) throw new Error("Nothing was written");
+    expect(await rowsOfPlan(statement.sql, statement.bind)).toBeLessThanOrEqual(TOLD);
   });
 });

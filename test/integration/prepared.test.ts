@@ -99,6 +99,49 @@ describe("A transaction", () => {
   });
 });
 
+describe("Statements that go together", () => {
+  test("are run in their order, each after what those before it have done, and are committed", async () => {
+    const given = await database.prepared(async ({ query, together }) => {
+      await together(() => query("SELECT id FROM counters ORDER BY id FOR UPDATE", {}));
+      return together(() =>
+        Promise.all([
+          query(RAISE, { id: 1 }),
+          query("SELECT value FROM counters WHERE id = $id", { id: 1 }),
+          query(RAISE, { id: 2 }),
+        ]),
+      );
+    });
+    expect(given).toEqual([[{ id: 1 }], [{ value: 1 }], [{ id: 2 }]]);
+    expect(await values()).toEqual([1, 1]);
+  });
+
+  test("are of the transaction also when they are its first: what they lock stays locked", async () => {
+    await database.prepared(async ({ query, together }) => {
+      await together(() => query("SELECT id FROM counters WHERE id = 1 FOR UPDATE", {}));
+      const others = "SELECT id FROM counters ORDER BY id FOR UPDATE SKIP LOCKED";
+      expect(await server.query(others)).toEqual([{ id: 2 }]);
+    });
+  });
+
+  test("are rolled back whole when one of them is refused, and the error is that one's", async () => {
+    for (let i = 0; i < CONNECTIONS * 2; i++) {
+      const refused = database.prepared(({ query, together }) =>
+        together(() =>
+          Promise.all([
+            query("SELECT value FROM counters FOR UPDATE", {}),
+            query("UPDATE counters SET value = $value WHERE id = $id", { id: 2, value: -1 }),
+            query(RAISE, { id: 1 }),
+          ]),
+        ),
+      );
+      const error = await refused.catch((reason: unknown) => reason);
+      expect([sqlState(error), violatedConstraint(error)]).toEqual(["23514", "counters_positive"]);
+    }
+    expect(await values()).toEqual([0, 0]);
+    await worksOn();
+  });
+});
+
 describe("A statement", () => {
   test("takes its parameters by name: several times, with casts, null, or none at all", async () => {
     const sql =

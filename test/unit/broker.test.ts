@@ -25,6 +25,20 @@ describe("A log line", () => {
     expect(lines).toMatchObject([{ requestId: "r1", email: "[Redacted]", msg: "Seen" }]);
   });
 
+  test("has nothing secret in what its fields hold, and leaves those as they were", () => {
+    const { log, lines } = logger();
+    const fields = {
+      user: { name: "Alice", email: "a@example.org", keys: { token: "t" } },
+      ids: [1],
+    };
+    const before = structuredClone(fields);
+    log.info(fields, "Seen");
+    expect(lines).toMatchObject([
+      { user: { name: "Alice", email: "[Redacted]", keys: { token: "[Redacted]" } }, ids: [1] },
+    ]);
+    expect(fields).toEqual(before);
+  });
+
   test("keeps an error that comes after the message", () => {
     const { log, lines } = logger();
     log.warn("Old sessions could not be removed", new RangeError("too old"));

@@ -67,10 +67,11 @@ function valuesOf({ parameters, text }: Statement, bind: Bind): unknown[] {
 }
 
 /**
- * Every statement here finds its rows by an index. A plan that was made while a table was small would be kept,
- * and would read all of it when it has grown.
+ * Every statement here finds its rows by an index, whatever it is asked for: a plan that was made while a table was
+ * small must not read all of it when it has grown, and need not be made anew for each batch.
  */
-const BEGIN = "BEGIN; SET LOCAL enable_seqscan = off";
+const BEGIN =
+  "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /** What pg's types keep to themselves: a client that sends without waiting, and the way to the server. */
 type Sender = Client & { pipeline: boolean; readonly connection: { readonly stream: Writable } };

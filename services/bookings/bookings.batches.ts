@@ -64,17 +64,20 @@ interface Standing {
   lapsed: boolean;
 }
 
+// Single values with a LIMIT, not EXISTS: for that the planner may read every active booking there is into a hash
+// table, for each batch anew.
 // FOR KEY SHARE: whoever erases a user waits for us and finds the booking, or we find them erased; whoever changes
 // anything else about them is not in the way.
 const STANDINGS = `
   WITH facts AS MATERIALIZED (
-    SELECT e.id, EXISTS (SELECT 1 FROM waitlist w WHERE w.event_id = e.id) AS waited,
-           EXISTS (SELECT 1 FROM bookings b WHERE b.event_id = e.id AND b.status = 'pending'
-                      AND b.hold_expires_at <= $now::timestamptz) AS lapsed
+    SELECT e.id,
+           (SELECT true FROM waitlist w WHERE w.event_id = e.id LIMIT 1) IS NOT NULL AS waited,
+           (SELECT true FROM bookings b WHERE b.event_id = e.id AND b.status = 'pending'
+               AND b.hold_expires_at <= $now::timestamptz LIMIT 1) IS NOT NULL AS lapsed
       FROM unnest($events::uuid[]) AS e (id))
   SELECT a.n, f.waited, f.lapsed,
-         EXISTS (SELECT 1 FROM bookings b WHERE b.event_id = a.event_id AND b.user_id = a.user_id
-                    AND b.status IN ('pending', 'confirmed')) AS booked
+         (SELECT true FROM bookings b WHERE b.event_id = a.event_id AND b.user_id = a.user_id
+             AND b.status IN ('pending', 'confirmed') LIMIT 1) IS NOT NULL AS booked
     FROM unnest($eventIds::uuid[], $userIds::uuid[]) WITH ORDINALITY AS a (event_id, user_id, n)
     JOIN facts f ON f.id = a.event_id
     JOIN users u ON u.id = a.user_id AND u.deleted_at IS NULL

@@ -1,28 +1,17 @@
-import { type Database, openDatabase } from "../../lib/database";
+import { openDatabase } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
-import { type Cable, cableTo } from "../support/cable";
-import { createTestDatabase, type TestDatabase } from "../support/database";
+import { type Counters, openCounters } from "../support/counters";
 import { eventually } from "../support/eventually";
 
 /** The pool of connections when the server behind it is not what it should be. */
-let server: TestDatabase;
-let cable: Cable;
-let database: Database;
+let counters: Counters;
 beforeAll(async () => {
-  server = await createTestDatabase({ bare: true });
-  cable = await cableTo(server.url);
-  database = openDatabase(cable.url, { connections: 2, statementTimeoutMs: 300 });
-  await server.query("CREATE TABLE counters (id int PRIMARY KEY, value int NOT NULL)");
-  await server.query("INSERT INTO counters VALUES (1, 0), (2, 0)");
+  counters = await openCounters({ connections: 2, statementTimeoutMs: 300 });
 });
-afterEach(() => cable.mend());
-afterAll(async () => {
-  await database.close();
-  await cable.remove();
-  await server.drop();
-});
+afterEach(() => counters.cable.mend());
+afterAll(() => counters.remove());
 
-const answersOf = (sql: string) => database.query(sql);
+const answersOf = (sql: string) => counters.database.query(sql);
 const answers = () => answersOf("SELECT 1 AS one");
 const unavailable = { type: ServiceUnavailable.code, data: { retryAfter: 1 } };
 
@@ -33,15 +22,15 @@ test("a statement that takes too long is given up, and the connection is good fo
 
 test("connections that are cut are replaced", async () => {
   await Promise.all([answers(), answers()]);
-  cable.cut();
+  counters.cable.cut();
   await expect(answers()).rejects.toMatchObject(unavailable);
-  cable.mend();
+  counters.cable.mend();
   expect(await eventually(answers)).toEqual([{ one: 1 }]);
 });
 
 test("connections that the server ends are replaced", async () => {
   await Promise.all([answers(), answers()]);
-  await server.query(
+  await counters.server.query(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
   );
   expect(await eventually(answers)).toEqual([{ one: 1 }]);
@@ -51,23 +40,23 @@ test("connections that fall silent are given up and replaced, in a transaction t
   // Sequelize tells the console that it could not roll back, as it should here.
   const warn = jest.spyOn(console, "warn").mockImplementation(() => {});
   await Promise.all([answers(), answers()]);
-  cable.silence();
-  const working = database.transaction(async (transaction) => {
-    await database.query("UPDATE counters SET value = 1 RETURNING id", {}, transaction);
+  counters.cable.silence();
+  const working = counters.database.transaction(async (transaction) => {
+    await counters.database.query("UPDATE counters SET value = 1 RETURNING id", {}, transaction);
   });
   await Promise.all([
     expect(answers()).rejects.toMatchObject(unavailable),
     expect(working).rejects.toMatchObject(unavailable),
   ]);
-  cable.mend();
+  counters.cable.mend();
   expect(await eventually(answers)).toEqual([{ one: 1 }]);
   expect(await eventually(() => Promise.all([answers(), answers()]))).toHaveLength(2);
   warn.mockRestore();
 });
 
 test("a transaction rolls back whole", async () => {
-  const refused = database.transaction(async (transaction) => {
-    await database.query("UPDATE counters SET value = 5 RETURNING id", {}, transaction);
+  const refused = counters.database.transaction(async (transaction) => {
+    await counters.database.query("UPDATE counters SET value = 5 RETURNING id", {}, transaction);
     throw new Error("No");
   });
   await expect(refused).rejects.toThrow("No");
@@ -76,7 +65,7 @@ test("a transaction rolls back whole", async () => {
 
 test("of two transactions in a deadlock both come through", async () => {
   // PostgreSQL looks for deadlocks after a second; the statements must have more than that.
-  const patient = openDatabase(server.url, { connections: 10 });
+  const patient = openDatabase(counters.server.url, { connections: 10 });
   let arrived = 0;
   let bothArrive = () => {};
   const both = new Promise<void>((resolve) => {

@@ -1,42 +1,23 @@
-import { type Database, openDatabase, sqlState, violatedConstraint } from "../../lib/database";
+import { openDatabase, sqlState, violatedConstraint } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
-import { type Cable, cableTo } from "../support/cable";
-import { createTestDatabase, type TestDatabase } from "../support/database";
+import { type Counters, openCounters } from "../support/counters";
 import { eventually } from "../support/eventually";
 
 /** Transactions straight over the driver: what they promise, and what becomes of them when the server fails. */
 const CONNECTIONS = 3;
 
-let server: TestDatabase;
-let cable: Cable;
-let database: Database;
+let counters: Counters;
 beforeAll(async () => {
-  server = await createTestDatabase({ bare: true });
-  cable = await cableTo(server.url);
-  database = openDatabase(cable.url, { connections: CONNECTIONS });
-  await server.query(
-    "CREATE TABLE counters (id int PRIMARY KEY, value int NOT NULL CONSTRAINT counters_positive CHECK (value >= 0))",
-  );
+  counters = await openCounters({ connections: CONNECTIONS });
 });
-beforeEach(async () => {
-  await server.query("TRUNCATE counters");
-  await server.query("INSERT INTO counters VALUES (1, 0), (2, 0)");
-});
-afterEach(() => cable.mend());
-afterAll(async () => {
-  await database.close();
-  await cable.remove();
-  await server.drop();
-});
+beforeEach(() => counters.reset());
+afterEach(() => counters.cable.mend());
+afterAll(() => counters.remove());
 
 const RAISE = "UPDATE counters SET value = value + 1 WHERE id = $id RETURNING id";
-const values = async (): Promise<number[]> => {
-  const rows = await server.query("SELECT value FROM counters ORDER BY id");
-  return rows.map(({ value }) => value);
-};
 /** One statement in a transaction of its own. */
 const rowsOf = (sql: string, bind: Record<string, unknown> = {}) =>
-  database.prepared(({ query }) => query(sql, bind));
+  counters.database.prepared(({ query }) => query(sql, bind));
 /** More of them than there are connections: one that were not given back would be missing. */
 const worksOn = async () => {
   const all = Array.from({ length: CONNECTIONS + 1 }, () => rowsOf("SELECT 1 AS one"));
@@ -46,62 +27,62 @@ const unavailable = { type: ServiceUnavailable.code, data: { retryAfter: 1 } };
 
 describe("A transaction", () => {
   test("commits when its work is done, and gives what that gave", async () => {
-    const given = await database.prepared(async ({ query }) => {
+    const given = await counters.database.prepared(async ({ query }) => {
       await query(RAISE, { id: 1 });
-      expect(await values()).toEqual([0, 0]);
+      expect(await counters.values()).toEqual([0, 0]);
       return query(RAISE, { id: 2 });
     });
     expect(given).toEqual([{ id: 2 }]);
-    expect(await values()).toEqual([1, 1]);
+    expect(await counters.values()).toEqual([1, 1]);
   });
 
   test("rolls back whole when its work throws, and the error is the work's", async () => {
     for (let i = 0; i < CONNECTIONS * 2; i++) {
-      const refused = database.prepared(async ({ query }) => {
+      const refused = counters.database.prepared(async ({ query }) => {
         await query(RAISE, { id: 1 });
         throw new Error("No");
       });
       await expect(refused).rejects.toThrow("No");
     }
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
 
   test("rolls back whole when a statement is refused, and says which constraint did it", async () => {
-    const refused = database.prepared(async ({ query }) => {
+    const refused = counters.database.prepared(async ({ query }) => {
       await query(RAISE, { id: 1 });
       await query("UPDATE counters SET value = $value WHERE id = $id", { id: 2, value: -1 });
     });
     const error = await refused.catch((reason: unknown) => reason);
     expect([sqlState(error), violatedConstraint(error)]).toEqual(["23514", "counters_positive"]);
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
 
   test("is not taken for committed when its work has overlooked a failure", async () => {
-    const careless = database.prepared(async ({ query }) => {
+    const careless = counters.database.prepared(async ({ query }) => {
       await query(RAISE, { id: 1 });
       await query("SELECT 1 / $zero::int", { zero: 0 }).catch(() => {});
       return "done";
     });
     await expect(careless).rejects.toThrow(/rolled back/);
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
 
   test("that says it has written nothing leaves nothing behind", async () => {
-    const given = await database.prepared(async ({ query, nothingWritten }) => {
+    const given = await counters.database.prepared(async ({ query, nothingWritten }) => {
       nothingWritten();
       return query(RAISE, { id: 1 });
     });
     expect(given).toEqual([{ id: 1 }]);
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
   });
 });
 
 describe("Statements that go together", () => {
   test("are run in their order, each after what those before it have done, and are committed", async () => {
-    const given = await database.prepared(async ({ query, together }) => {
+    const given = await counters.database.prepared(async ({ query, together }) => {
       await together(() => query("SELECT id FROM counters ORDER BY id FOR UPDATE", {}));
       return together(() =>
         Promise.all([
@@ -112,20 +93,20 @@ describe("Statements that go together", () => {
       );
     });
     expect(given).toEqual([[{ id: 1 }], [{ value: 1 }], [{ id: 2 }]]);
-    expect(await values()).toEqual([1, 1]);
+    expect(await counters.values()).toEqual([1, 1]);
   });
 
   test("are of the transaction also when they are its first: what they lock stays locked", async () => {
-    await database.prepared(async ({ query, together }) => {
+    await counters.database.prepared(async ({ query, together }) => {
       await together(() => query("SELECT id FROM counters WHERE id = 1 FOR UPDATE", {}));
       const others = "SELECT id FROM counters ORDER BY id FOR UPDATE SKIP LOCKED";
-      expect(await server.query(others)).toEqual([{ id: 2 }]);
+      expect(await counters.server.query(others)).toEqual([{ id: 2 }]);
     });
   });
 
   test("are rolled back whole when one of them is refused, and the error is that one's", async () => {
     for (let i = 0; i < CONNECTIONS * 2; i++) {
-      const refused = database.prepared(({ query, together }) =>
+      const refused = counters.database.prepared(({ query, together }) =>
         together(() =>
           Promise.all([
             query("SELECT value FROM counters FOR UPDATE", {}),
@@ -137,7 +118,7 @@ describe("Statements that go together", () => {
       const error = await refused.catch((reason: unknown) => reason);
       expect([sqlState(error), violatedConstraint(error)]).toEqual(["23514", "counters_positive"]);
     }
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
 });
@@ -156,18 +137,18 @@ describe("A statement", () => {
   });
 
   test("is refused without a value for each of them, and nothing is changed", async () => {
-    const refused = database.prepared(async ({ query }) => {
+    const refused = counters.database.prepared(async ({ query }) => {
       await query(RAISE, { id: 1 });
       await query("UPDATE counters SET value = $value WHERE id = $id", { id: 2, value: undefined });
     });
     await expect(refused).rejects.toThrow(/No value for \$value/);
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
 
   test("is prepared once for a connection, and each text for itself", async () => {
     const texts = ["SELECT $x::int + 10 AS sum", "SELECT $x::int + 20 AS sum"];
-    const prepared = await database.prepared(async ({ query }) => {
+    const prepared = await counters.database.prepared(async ({ query }) => {
       for (const x of [1, 2, 3]) {
         for (const [i, text] of texts.entries()) {
           expect(await query(text, { x })).toEqual([{ sum: x + 10 * (i + 1) }]);
@@ -202,7 +183,7 @@ describe("What lost against another transaction", () => {
     });
     let attempts = 0;
     const counts = (first: number, second: number) =>
-      database.prepared(
+      counters.database.prepared(
         async ({ query }) => {
           attempts++;
           await query(RAISE, { id: first });
@@ -215,29 +196,29 @@ describe("What lost against another transaction", () => {
       );
     await Promise.all([counts(1, 2), counts(2, 1)]);
     expect(attempts).toBe(3);
-    expect(await values()).toEqual([2, 2]);
+    expect(await counters.values()).toEqual([2, 2]);
   });
 
   test("is given up after a few attempts, and the error is PostgreSQL's", async () => {
-    await server.query(
+    await counters.server.query(
       `CREATE FUNCTION loses() RETURNS int LANGUAGE plpgsql AS
          $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$`,
     );
     let attempts = 0;
-    const loser = database.prepared(async ({ query }) => {
+    const loser = counters.database.prepared(async ({ query }) => {
       attempts++;
       await query(RAISE, { id: 1 });
       await query("SELECT loses()", {});
     });
     await expect(loser).rejects.toMatchObject({ code: "40001" });
     expect(attempts).toBe(5);
-    expect(await values()).toEqual([0, 0]);
+    expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
 
   test("is not what the work itself throws: that is not repeated", async () => {
     let attempts = 0;
-    const refused = database.prepared(async () => {
+    const refused = counters.database.prepared(async () => {
       attempts++;
       throw new Error("No");
     });
@@ -249,84 +230,84 @@ describe("What lost against another transaction", () => {
 describe("When the server fails", () => {
   const untilOthersAreGone = () =>
     eventually(async () => {
-      const [{ count }] = await server.query(
+      const [{ count }] = await counters.server.query(
         "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
       );
       expect(count).toBe(0);
     });
 
   test.each<[string, () => unknown]>([
-    ["the connection is cut", () => cable.cut()],
+    ["the connection is cut", () => counters.cable.cut()],
     [
       "the server ends the connection",
       () =>
-        server.query(
+        counters.server.query(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
         ),
     ],
   ])(
     "in the middle, as %s, nothing is written and it is said to be unavailable",
     async (_, fails) => {
-      const broken = database.prepared(async ({ query }) => {
+      const broken = counters.database.prepared(async ({ query }) => {
         await query(RAISE, { id: 1 });
         await fails();
         await untilOthersAreGone();
         await query(RAISE, { id: 2 });
       });
       await expect(broken).rejects.toMatchObject(unavailable);
-      cable.mend();
-      expect(await values()).toEqual([0, 0]);
+      counters.cable.mend();
+      expect(await counters.values()).toEqual([0, 0]);
       await eventually(worksOn);
     },
   );
 
   test("under a statement, nothing is written and it is said to be unavailable", async () => {
-    const broken = database.prepared(async ({ query }) => {
+    const broken = counters.database.prepared(async ({ query }) => {
       await query(RAISE, { id: 1 });
       await query("SELECT pg_sleep($seconds)", { seconds: 30 });
     });
     const failure = expect(broken).rejects.toMatchObject(unavailable);
     await eventually(async () => {
-      const sleeping = await server.query(
+      const sleeping = await counters.server.query(
         "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
       );
       expect(sleeping).toHaveLength(1);
     });
-    cable.cut();
+    counters.cable.cut();
     await failure;
-    cable.mend();
+    counters.cable.mend();
     await eventually(worksOn);
     // The server learns of it when it has something to say.
-    await server.query(
+    await counters.server.query(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
     );
-    await eventually(async () => expect(await values()).toEqual([0, 0]));
+    await eventually(async () => expect(await counters.values()).toEqual([0, 0]));
   });
 
   test("before it begins, it is said to be unavailable", async () => {
     await worksOn();
-    cable.cut();
+    counters.cable.cut();
     await expect(rowsOf("SELECT 1 AS one")).rejects.toMatchObject(unavailable);
-    cable.mend();
+    counters.cable.mend();
     await eventually(worksOn);
   });
 
   test("silently, the connection is given up and replaced", async () => {
-    const impatient = openDatabase(cable.url, { connections: 1, statementTimeoutMs: 200 });
+    const impatient = openDatabase(counters.cable.url, { connections: 1, statementTimeoutMs: 200 });
     try {
       await impatient.prepared(({ query }) => query("SELECT 1 AS one", {}));
       const broken = impatient.prepared(async ({ query }) => {
         await query(RAISE, { id: 1 });
-        cable.silence();
+        counters.cable.silence();
         await query(RAISE, { id: 2 });
       });
       await expect(broken).rejects.toMatchObject(unavailable);
       // Now the server hears of it, too, and lets go of what the transaction held.
-      cable.cut();
-      cable.mend();
+      counters.cable.cut();
+      counters.cable.mend();
       const again = () => impatient.prepared(({ query }) => query("SELECT 1 AS one", {}));
       expect(await eventually(again)).toEqual([{ one: 1 }]);
-      expect(await values()).toEqual([0, 0]);
+      expect(await counters.values()).toEqual([0, 0]);
     } finally {
       await impatient.close();
     }
@@ -341,7 +322,7 @@ describe("When the server fails", () => {
     const isHeld = new Promise<void>((resolve) => {
       hold = resolve;
     });
-    const holder = database.prepared(async ({ query, nothingWritten }) => {
+    const holder = counters.database.prepared(async ({ query, nothingWritten }) => {
       await query(RAISE, { id: 1 });
       nothingWritten();
       hold();
@@ -349,7 +330,7 @@ describe("When the server fails", () => {
     });
     try {
       await isHeld;
-      const late = await database
+      const late = await counters.database
         .prepared(
           async ({ query }) => {
             await query("SET LOCAL lock_timeout = '100ms'", {});
@@ -378,16 +359,16 @@ test("whoever goes ahead does not queue behind other changes", async () => {
   });
   const order: string[] = [];
   // With so few connections one change at a time is done.
-  const first = database.prepared(async () => {
+  const first = counters.database.prepared(async () => {
     order.push("first begins");
     begin();
     await gate;
   });
-  const second = database.prepared(async () => {
+  const second = counters.database.prepared(async () => {
     order.push("second begins");
   });
   await hasBegun;
-  await database.prepared(
+  await counters.database.prepared(
     async () => {
       order.push("ahead begins");
     },

@@ -11,6 +11,7 @@ import {
   cleanUp,
   type Launched,
   launch,
+  launchReady,
   newDataDir,
   processesOn,
 } from "../support/processes";
@@ -52,13 +53,11 @@ async function rushOn(
 ) {
   const dataDir = newDataDir();
   const options = { dataDir, ...how, environment: { ...QUIET, ...how.environment } };
-  const first = await launch(options);
-  await first.ready();
+  const first = await launchReady(options);
   const database = embeddedDatabase(dataDir);
   const rush = await bookingRush({ origin: first.origin, database, dataDir, bookings: BOOKINGS });
   const startsAgain = async () => {
-    const next = await launch({ ...options, port: first.port });
-    await next.ready();
+    const next = await launchReady({ ...options, port: first.port });
     return next;
   };
   return { dataDir, first, rush, startsAgain };

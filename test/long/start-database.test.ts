@@ -5,7 +5,7 @@ import {
   build,
   cleanUp,
   type Launched,
-  launch,
+  launchReady,
   newDataDir,
   processesOn,
 } from "../support/processes";
@@ -27,8 +27,7 @@ describe("npm start whose embedded database dies", () => {
 
   test("says what to do, ends with 1 and leaves nothing running; the next start has the data", async () => {
     const dataDir = newDataDir();
-    const first = await launch({ dataDir, command: ["npm", "start"] });
-    await first.ready();
+    const first = await launchReady({ dataDir, command: ["npm", "start"] });
     const alice = await (await Api.at(first.origin)).attendee("Alice");
     process.kill(postmasterOf(dataDir), "SIGKILL");
     const said = await lastWords(first, dataDir);
@@ -38,8 +37,7 @@ describe("npm start whose embedded database dies", () => {
       ),
     ]);
 
-    const next = await launch({ dataDir });
-    await next.ready();
+    const next = await launchReady({ dataDir });
     const api = await Api.at(next.origin);
     const { email, password } = alice.who;
     const signedIn = await api.request("POST", "/auth/login", { body: { email, password } });
@@ -50,8 +48,7 @@ describe("npm start whose embedded database dies", () => {
 
   test("does so as well while people are at work, and when it is told to stop at that very moment", async () => {
     const dataDir = newDataDir();
-    const busy = await launch({ dataDir });
-    await busy.ready();
+    const busy = await launchReady({ dataDir });
     const api = await Api.at(busy.origin);
     const hanna = await api.host("Hanna");
     const work = Array.from({ length: 20 }, () => hanna.createsEvent().catch(() => {}));
@@ -59,8 +56,7 @@ describe("npm start whose embedded database dies", () => {
     await Promise.all(work);
     expect(await lastWords(busy, dataDir)).toContain("ended unexpectedly");
 
-    const told = await launch({ dataDir });
-    await told.ready();
+    const told = await launchReady({ dataDir });
     told.signal("SIGTERM");
     process.kill(postmasterOf(dataDir), "SIGKILL");
     // Which of the two it hears first is chance; that it ends is not.

@@ -3,7 +3,7 @@ import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { Client } from "pg";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../lib/embedded-postgres";
-import { build, cleanUp, launch, newDataDir, processesOn } from "../support/processes";
+import { build, cleanUp, launch, launchReady, newDataDir, processesOn } from "../support/processes";
 
 /** Starts Marquee with something wrong; gives what it says, once it has ended as it should. */
 async function refusalOf(environment: Record<string, string>, dataDir = newDataDir()) {
@@ -43,8 +43,7 @@ describe("npm start refuses in a sentence", () => {
 
   test("a port that is taken, and leaves whoever has it alone", async () => {
     const dataDir = newDataDir();
-    const first = await launch({ dataDir });
-    await first.ready();
+    const first = await launchReady({ dataDir });
     const said = await refusalOf({ PORT: String(first.port) });
     expect(said).toBe(`Port ${first.port} on 127.0.0.1 is in use; set PORT to another one.`);
     await first.answers("/health/ready", 200);
@@ -53,8 +52,7 @@ describe("npm start refuses in a sentence", () => {
 
   test("a data folder that another Marquee uses, and leaves that one alone", async () => {
     const dataDir = newDataDir();
-    const first = await launch({ dataDir });
-    await first.ready();
+    const first = await launchReady({ dataDir });
     const second = await launch({ dataDir });
     await second.endsWith(1);
     expect(second.errors).toMatch(
@@ -158,11 +156,10 @@ describe("npm start refuses in a sentence a DATABASE_URL", () => {
     await admin.query("CREATE DATABASE guestbook");
     const [, help = ""] = /\((ALTER DATABASE .*)\)/.exec(said) ?? [];
     await admin.query(help.replace('"marquee"', "guestbook"));
-    const marquee = await launch({
+    const marquee = await launchReady({
       dataDir: newDataDir(),
       environment: { DATABASE_URL: urlWith({ ...guest, pathname: "/guestbook" }) },
     });
-    await marquee.ready();
     await marquee.stops();
   });
 

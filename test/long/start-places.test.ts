@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { doTheMainJob } from "../support/main-job";
 import { Api } from "../support/people";
-import { cleanUp, copyCheckout, launch, newFolder, processesOn } from "../support/processes";
+import {
+  cleanUp,
+  copyCheckout,
+  launch,
+  launchReady,
+  newFolder,
+  processesOn,
+} from "../support/processes";
 
 const NPM_START = ["npm", "start"] as const;
 const areRoot = process.getuid?.() === 0;
@@ -54,8 +61,7 @@ describe("npm start in a checkout of its own", () => {
     // The probe's port is free again.
     const { port } = probe;
     writeFileSync(join(copy, ".env"), `PORT=${port}\nDATA_DIR=.data\nLOG_LEVEL=warn\n`);
-    const marquee = await launch({ folder: copy, dataDir, port, environment: bare });
-    await marquee.ready();
+    const marquee = await launchReady({ folder: copy, dataDir, port, environment: bare });
     expect(marquee.output).not.toContain("INFO");
     await marquee.stops();
 
@@ -85,12 +91,10 @@ describe("npm start in a checkout of its own", () => {
       environment: { HOME: home },
       ...(account ? { account } : {}),
     };
-    const first = await launch(settings);
-    await first.ready();
+    const first = await launchReady(settings);
     await doTheMainJob(first.origin);
     await first.stops();
-    const next = await launch(settings);
-    await next.ready();
+    const next = await launchReady(settings);
     await next.stops("SIGINT");
     expect(processesOn(home)).toEqual([]);
   });
@@ -145,8 +149,7 @@ describe("npm start with a PostgreSQL that runs already", () => {
       Object.assign(url, { username: name, password: name, pathname: `/${name}` });
 
       const dataDir = newFolder();
-      const marquee = await launch({ dataDir, environment: { DATABASE_URL: url.href } });
-      await marquee.ready();
+      const marquee = await launchReady({ dataDir, environment: { DATABASE_URL: url.href } });
       expect(marquee.output).not.toContain("Demo logins");
       expect(processesOn(dataDir)).toHaveLength(1);
       const api = await Api.at(marquee.origin);

@@ -9,6 +9,7 @@ import {
   cleanUp,
   type Launched,
   launch,
+  launchReady,
   newDataDir,
   processesOn,
 } from "../support/processes";
@@ -35,8 +36,7 @@ describe("npm start, told to stop", () => {
     ["a terminal that closes", (marquee: Launched) => marquee.signal("SIGHUP"), undefined],
   ] as const)("by %s, ends with 0 and leaves nothing running", async (_how, tell, command) => {
     const dataDir = newDataDir();
-    const marquee = await launch({ dataDir, ...(command ? { command } : {}) });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir, ...(command ? { command } : {}) });
     tell(marquee);
     await marquee.endsWith(0);
     expect(processesOn(dataDir)).toEqual([]);
@@ -45,8 +45,7 @@ describe("npm start, told to stop", () => {
 
   test("again and again, does it once and in order", async () => {
     const dataDir = newDataDir();
-    const marquee = await launch({ dataDir });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir });
     for (let times = 0; times < 4; times++) {
       marquee.interrupt();
       await sleep(30);
@@ -78,8 +77,7 @@ describe("npm start, told to stop", () => {
         await marquee.endsWith(0);
         expect(processesOn(dataDir)).toEqual([]);
       }
-      const marquee = await launch({ dataDir });
-      await marquee.ready();
+      const marquee = await launchReady({ dataDir });
       await marquee.stops();
     });
   });
@@ -92,8 +90,7 @@ describe("npm start, told to stop", () => {
     await first.endsWith(0);
     expect(processesOn(dataDir)).toEqual([]);
 
-    const next = await launch({ dataDir });
-    await next.ready();
+    const next = await launchReady({ dataDir });
     const client = new Client({ connectionString: await runningEmbeddedUrl(dataDir) });
     await client.connect();
     const { rows } = await client.query(
@@ -143,8 +140,10 @@ describe("npm start", () => {
     const dataDir = newDataDir();
     const trap = join(dataDir, "trap.cjs");
     writeFileSync(trap, `process.on("SIGUSR2", () => { ${fault} });`);
-    const marquee = await launch({ dataDir, environment: { NODE_OPTIONS: `--require ${trap}` } });
-    await marquee.ready();
+    const marquee = await launchReady({
+      dataDir,
+      environment: { NODE_OPTIONS: `--require ${trap}` },
+    });
     marquee.signal("SIGUSR2");
     await marquee.endsWith(1);
     expect(marquee.errors).toContain("Error: something broke\n    at ");

@@ -4,6 +4,7 @@ import {
   cleanUp,
   type Launched,
   launch,
+  launchReady,
   newDataDir,
   processesOn,
 } from "../support/processes";
@@ -34,8 +35,7 @@ describe("npm run repl", () => {
 
   test("works on the database of a Marquee that runs, and leaves it running", async () => {
     const dataDir = newDataDir();
-    const marquee = await launch({ dataDir });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir });
     const alice = await (await Api.at(marquee.origin)).attendee("Alice");
     const said = await answersTo(
       dataDir,
@@ -96,8 +96,7 @@ describe("npm run repl", () => {
 
   test("adopts the database that a killed Marquee left, and ends it", async () => {
     const dataDir = newDataDir();
-    const marquee = await launch({ dataDir });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir });
     await marquee.isKilled();
     const said = await answersTo(dataDir, [`call available-events.$list '{"limit": 1}'`]);
     expect(said).toMatch(/total: 16/);
@@ -136,8 +135,7 @@ describe("Tasks", () => {
 
   test("use the database of a Marquee that runs, and leave it running", async () => {
     const dataDir = newDataDir();
-    const marquee = await launch({ dataDir });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir });
     const api = await Api.at(marquee.origin);
     expect((await api.get("/events")).body.pagination.total).toBeGreaterThan(0);
     expect(await told(dataDir, task("seed:undo"))).toBe("Undone: 0002-demo");

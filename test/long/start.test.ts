@@ -6,6 +6,7 @@ import {
   cleanUp,
   isTaken,
   launch,
+  launchReady,
   newDataDir,
   postgresPort,
   processesOn,
@@ -40,8 +41,7 @@ describe("npm start", () => {
   });
 
   test("prints demo logins that work", async () => {
-    const marquee = await launch({ dataDir: newDataDir() });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir: newDataDir() });
     const [, password] = /Demo logins +password (\S+)/.exec(marquee.output) ?? [];
     const logins = [...marquee.output.matchAll(/(host|attendee) +(\S+@\S+)/g)];
     expect(logins.length).toBeGreaterThan(1);
@@ -57,8 +57,7 @@ describe("npm start", () => {
 
   test("stopped, leaves no process and no open port behind", async () => {
     const dataDir = newDataDir();
-    const marquee = await launch({ dataDir });
-    await marquee.ready();
+    const marquee = await launchReady({ dataDir });
     const ports = [marquee.port, postgresPort(dataDir)];
     expect(await Promise.all(ports.map(isTaken))).toEqual([true, true]);
     // The control for what follows: a search that finds nothing here proves nothing there.
@@ -73,15 +72,13 @@ describe("npm start", () => {
 
   test("killed, takes up its work at the next start", async () => {
     const dataDir = newDataDir();
-    const first = await launch({ dataDir });
-    await first.ready();
+    const first = await launchReady({ dataDir });
     const alice = await (await Api.at(first.origin)).attendee("Alice");
     await first.isKilled();
     // The database outlives it, and gets its owner back.
     expect(processesOn(dataDir).join()).toContain("bin/postgres");
 
-    const next = await launch({ dataDir, port: first.port });
-    await next.ready();
+    const next = await launchReady({ dataDir, port: first.port });
     const again = await Api.at(next.origin);
     expect((await again.get("/auth/me", { token: alice.token })).body.id).toBe(alice.who.id);
     await next.stops();
@@ -111,8 +108,7 @@ describe("npm start", () => {
     });
     try {
       expect(await isTaken(5432)).toBe(true);
-      const marquee = await launch({ dataDir: newDataDir() });
-      await marquee.ready();
+      const marquee = await launchReady({ dataDir: newDataDir() });
       await marquee.stops();
     } finally {
       squatter.close();

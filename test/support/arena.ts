@@ -106,8 +106,8 @@ const GENERAL_CODES = new Set([
 const KEY_CODES = ["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"];
 
 /**
- * What is in the outbox goes as it is told, a moment later or before anybody looks. What has ever been in it stays
- * here, and is what counts.
+ * What is in the outbox goes as it is told, a moment later or before anybody looks. What has been in it since the
+ * last request stays here, and is what counts.
  */
 const KEEP_OUTBOX = `
   CREATE TABLE outbox_written (LIKE outbox);
@@ -605,6 +605,8 @@ export class Arena {
     }
     await this.fullEvent("full", other, stranger, attendee);
     await this.fullEvent("waited", host, stranger, attendee);
+    // What counts is what a request writes: all that ever was there would make every look longer than the last.
+    await this.sql.query("TRUNCATE outbox_written");
     this.state = await this.snapshot();
   }
 

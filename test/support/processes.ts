@@ -227,6 +227,13 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   return process_;
 }
 
+/** Starts a process, and comes back when it is ready for people. */
+export async function launchReady(options: LaunchOptions): Promise<Launched> {
+  const launched = await launch(options);
+  await launched.ready();
+  return launched;
+}
+
 /** A folder that goes away with what the test has put there, and that only its owner can look into. */
 export function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "marquee-start-"));

@@ -50,7 +50,7 @@ export interface Database {
   /**
    * Like {@link transaction}, straight over the driver with prepared statements: for the few transactions on
    * whose speed the system's depends. With `ahead` it does not queue behind other changes; whoever asks for
-   * that runs one at a time.
+   * that runs a few at a time at most.
    */
   prepared<T>(work: (work: PreparedWork) => Promise<T>, options?: { ahead?: boolean }): Promise<T>;
   /**

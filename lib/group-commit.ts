@@ -12,6 +12,11 @@ export interface GroupCommitOptions<Q, A> {
   most: number;
   /** Requests that may wait, those in batches under way included; one more is refused. */
   waiting: number;
+  /**
+   * Requests that may wait in one lane that is held, besides those whose turn it is: it must not take the places of
+   * all the others.
+   */
+  waitingInLane: number;
   /** Lanes that wait for somebody else at a time, each with a transaction of its own. */
   lanes: number;
   /** What a request needs for itself alone for a moment: requests of one lane are held up together. */
@@ -30,7 +35,7 @@ export interface GroupCommit<Q, A> {
   /**
    * Puts a request into the next batch; requests of one lane are decided in order of arrival.
    *
-   * @throws ServiceUnavailable at once when too many wait
+   * @throws ServiceUnavailable at once when too many wait, in all or in a lane that is held
    */
   submit(request: Q): Promise<A>;
   /** Resolves when nothing waits and nothing is under way. */
@@ -103,13 +108,29 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     return outcomes;
   };
 
-  const putAside = (entry: Entry<Q, A>) => {
-    const lane = laneOf(entry);
-    const others = held.get(lane);
-    if (others) others.push(entry);
-    else {
-      held.set(lane, [entry]);
-      lanesWaiting.push(lane);
+  const waitInLane = (others: Entry<Q, A>[], entry: Entry<Q, A>) => {
+    if (others.length < options.waitingInLane) others.push(entry);
+    else settle(entry, { error: new ServiceUnavailable({ retryAfter: 1 }) });
+  };
+
+  /** These are held. Whoever of their lanes is still in the queue came after them and before all who come now. */
+  const putAside = (entries: readonly Entry<Q, A>[]) => {
+    const lanes = new Set<string>();
+    for (const entry of entries) {
+      const lane = laneOf(entry);
+      lanes.add(lane);
+      const others = held.get(lane);
+      if (others) waitInLane(others, entry);
+      else {
+        held.set(lane, [entry]);
+        lanesWaiting.push(lane);
+      }
+    }
+    if (lanes.size === 0) return;
+    for (const entry of queue.splice(0)) {
+      const others = lanes.has(laneOf(entry)) ? held.get(laneOf(entry)) : undefined;
+      if (others) waitInLane(others, entry);
+      else queue.push(entry);
     }
   };
 
@@ -118,6 +139,13 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     const entries = held.get(lane) ?? [];
     const some = entries.splice(0, options.most);
     const outcomes = await decide(some, true);
+    // What cannot be had for these, who came first, is not waited for again for those behind them.
+    const cannotBeHad = outcomes.find(
+      (outcome) => "error" in outcome && !options.isOnesFault(outcome.error),
+    );
+    if (cannotBeHad && "error" in cannotBeHad) {
+      for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
+    }
     const again: Entry<Q, A>[] = [];
     some.forEach((entry, i) => {
       const outcome = outcomes[i] ?? LOST;
@@ -140,26 +168,19 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     }
   };
 
-  /** Whoever's lane is held waits behind those of it who wait already; gives whether that was so. */
-  const queuesInLane = (entry: Entry<Q, A>): boolean => {
-    const isHeld = held.has(laneOf(entry));
-    if (isHeld) putAside(entry);
-    return isHeld;
-  };
-
   const runBatches = async () => {
     if (batchUnderWay) return;
     batchUnderWay = true;
     while (queue.length > 0) {
-      // A lane may have been put aside after they came.
-      const some = queue.splice(0, options.most).filter((entry) => !queuesInLane(entry));
-      if (some.length === 0) continue;
+      const some = queue.splice(0, options.most);
       const outcomes = await decide(some, false);
+      const heldUp: Entry<Q, A>[] = [];
       some.forEach((entry, i) => {
         const outcome = outcomes[i] ?? LOST;
-        if ("held" in outcome) putAside(entry);
+        if ("held" in outcome) heldUp.push(entry);
         else settle(entry, outcome);
       });
+      putAside(heldUp);
       runLanes();
     }
     batchUnderWay = false;
@@ -177,9 +198,12 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
             else reject(outcome.error);
           },
         };
-        if (queuesInLane(entry)) return;
-        queue.push(entry);
-        void runBatches();
+        const others = held.get(laneOf(entry));
+        if (others) waitInLane(others, entry);
+        else {
+          queue.push(entry);
+          void runBatches();
+        }
       });
     },
 

@@ -7,6 +7,7 @@ import type { Clock } from "../lib/clock";
 import type { Log } from "../lib/contract/define";
 import { type Database, type Query, sqlState, type Transaction } from "../lib/database";
 import { IdempotencyInProgress, IdempotencyKeyReused } from "../lib/errors";
+import { removeInChunks } from "../lib/remove-in-chunks";
 import { type RepeatedWork, repeat } from "../lib/repeated";
 
 /** How long a key stands for its first request. */
@@ -168,20 +169,23 @@ export async function once<A extends object>(
 
 const FORGET_EVERY_MS = 600_000;
 
+const FORGET = `
+  DELETE FROM idempotency_keys WHERE (user_id, key) IN (
+    SELECT user_id, key FROM idempotency_keys WHERE created_at <= $since LIMIT $chunk FOR UPDATE SKIP LOCKED)
+  RETURNING 1`;
+
 /** Forgets keys that stand for nothing any more. */
 export const forgetOldKeys = (database: Database, clock: Clock, log: Log): RepeatedWork =>
   repeat({
     pauseMs: FORGET_EVERY_MS,
     log,
     failed: "Old idempotency keys could not be removed",
-    async work() {
-      await database.query(
-        "DELETE FROM idempotency_keys WHERE created_at <= $since RETURNING key",
-        {
-          since: new Date(clock.now().getTime() - KEY_LIFE_MS),
-        },
-      );
-    },
+    work: (stopping) =>
+      removeInChunks(
+        database,
+        { sql: FORGET, bind: { since: new Date(clock.now().getTime() - KEY_LIFE_MS) } },
+        stopping,
+      ),
   });
 
 /**

@@ -8,7 +8,7 @@ import { type RepeatedWork, repeat } from "../lib/repeated";
 
 /** One thing that happened, in the envelope that all services share. */
 export interface OutboxEvent {
-  /** UUID of version 7: of two events of one aggregate the later has the greater id. */
+  /** UUID of version 7: of two events that one node writes the later has the greater id. */
   id: string;
   /** What it happened to: `booking`, `event`. */
   type: string;
@@ -74,7 +74,8 @@ const LOOK_EVERY_MS = 500;
 /**
  * Tells what is in the outbox, oldest first; any number of nodes may. An event leaves the outbox once `announce`
  * has come back for it, so it may be told twice, when a node dies in between. Who listens in this process has
- * heard it by then; what went to another node is on its way, and lost if that node dies in this moment.
+ * been told by then; a listener that fails is not told again, and what went to another node is on its way, and lost
+ * if that node dies in this moment.
  */
 export const relayOutbox = (
   database: Database,

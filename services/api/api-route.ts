@@ -92,8 +92,9 @@ export function apiRoute(
       const { location, contentType } = definition.rest ?? {};
       if (meta.idempotencyReplayed) res.setHeader("Idempotency-Replayed", "true");
       if (location) {
-        const { id } = data as { id?: string };
-        meta.$location = `${API_BASE}${location.replace(":id", id ?? "")}`;
+        // Of what was made, or of what it was made for.
+        const { id = req.$params?.id } = data as { id?: string };
+        meta.$location = `${API_BASE}${location.replace(":id", String(id))}`;
       }
       res.setHeader("Cache-Control", "private, no-cache");
       res.appendHeader("Vary", "Authorization");

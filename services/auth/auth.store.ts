@@ -1,7 +1,8 @@
 import { fn, literal, Op, type WhereOptions } from "sequelize";
 import type { Role } from "../../lib/contract/define";
-import type { Bind, Database } from "../../lib/database";
+import type { Database } from "../../lib/database";
 import { newId } from "../../lib/ids";
+import { removeInChunks } from "../../lib/remove-in-chunks";
 import { defineSessions } from "./auth.model";
 import type { SessionEndReason } from "./auth.validations";
 
@@ -9,7 +10,6 @@ import type { SessionEndReason } from "./auth.validations";
 const SESSION_DAYS = 30;
 /** A session's end may be committed this much later than the time it carries; and clocks of nodes differ. */
 const OVERLAP_SECONDS = 10;
-const PURGE_CHUNK = 1000;
 /** How long after its use a spent refresh token is known for what it is. */
 const SPENT_TOKEN_DAYS = 30;
 
@@ -46,13 +46,6 @@ export function authStore(database: Database) {
   };
 
   /** Repeats a statement that removes a chunk of rows until there is less than a chunk. */
-  const inChunks = async (sql: string, bind: Bind, stopping: AbortSignal): Promise<void> => {
-    let removed: object[];
-    do {
-      removed = await database.query(sql, { ...bind, chunk: PURGE_CHUNK });
-    } while (removed.length === PURGE_CHUNK && !stopping.aborted);
-  };
-
   return {
     /**
      * Opens a session with its first refresh token for whoever still has the password that was compared;
@@ -180,18 +173,23 @@ export function authStore(database: Database) {
      * session that is refreshed for years would otherwise keep every one of them.
      */
     async purge(stopping: AbortSignal): Promise<void> {
-      await inChunks(
-        `DELETE FROM sessions WHERE id IN (
+      await removeInChunks(
+        database,
+        {
+          sql: `DELETE FROM sessions WHERE id IN (
            SELECT id FROM sessions WHERE expires_at < now() - interval '1 day'
             ORDER BY expires_at LIMIT $chunk FOR UPDATE SKIP LOCKED) RETURNING 1`,
-        {},
+        },
         stopping,
       );
-      await inChunks(
-        `DELETE FROM refresh_tokens WHERE token_hash IN (
+      await removeInChunks(
+        database,
+        {
+          sql: `DELETE FROM refresh_tokens WHERE token_hash IN (
            SELECT token_hash FROM refresh_tokens WHERE used_at < now() - $days * interval '1 day'
             ORDER BY used_at LIMIT $chunk FOR UPDATE SKIP LOCKED) RETURNING 1`,
-        { days: SPENT_TOKEN_DAYS },
+          bind: { days: SPENT_TOKEN_DAYS },
+        },
         stopping,
       );
     },

@@ -37,6 +37,8 @@ import { codeOf } from "./bookings.tickets";
 const MOST_IN_BATCH = 256;
 /** Requests that wait; at the speed of a small machine that is under two seconds. */
 const MOST_WAITING = 4_000;
+/** Requests that wait for one event that somebody else holds: two batches of its own. */
+const MOST_WAITING_FOR_EVENT = 512;
 /** Events at a time that somebody else holds and whose requests wait, each on a connection of its own. */
 const MOST_HELD_UP = 2;
 
@@ -205,22 +207,31 @@ async function decide(
 ): Promise<boolean> {
   let written = false;
 
+  const hold = (event: LockedEvent) => {
+    for (const one of cases) if (one.event === event) one.outcome ??= { held: true };
+  };
+
   /** Seats of lapsed holds, and whatever else is free, belong to those who wait before anybody else. */
   const tidyUp = async () => {
     const untidy = new Map<LockedEvent, Standing>();
     for (const { event, standing } of cases.filter(isOpen)) {
       if (standing?.lapsed || standing?.waited) untidy.set(event, standing);
     }
+    let left = CHUNK;
     for (const [event, { lapsed, waited }] of untidy) {
+      // All events of a batch together may take as long as one: the others have their turn in lanes of their own.
+      if (left <= 0) {
+        hold(event);
+        continue;
+      }
       const expired = lapsed ? await expireHolds(query, event, now) : 0;
       const { promoted, more } = waited
         ? await promoteWaiting(query, event, now, offerSeconds)
         : { promoted: 0, more: false };
+      left -= expired + promoted;
       if (expired + promoted > 0) written = true;
       // More than one transaction should do: the next one goes on, and then it is the public's turn.
-      if (more || expired === CHUNK) {
-        for (const one of cases) if (one.event === event) one.outcome ??= { held: true };
-      }
+      if (more || expired === CHUNK) hold(event);
     }
     if (written) await lookAgain();
   };
@@ -293,7 +304,7 @@ const UNDECIDED = { error: new Error("A request was not decided") };
 export function bookingBatches(
   database: Database,
   clock: Clock,
-  config: Pick<Config, "bookingHoldSeconds" | "waitlistOfferSeconds">,
+  config: Pick<Config, "bookingHoldSeconds" | "waitlistOfferSeconds" | "databasePool">,
 ): GroupCommit<BookingRequest, BookingAnswer> {
   const attempt = (requests: BookingRequest[], wait: boolean) =>
     database.prepared(
@@ -313,7 +324,9 @@ export function bookingBatches(
   return createGroupCommit({
     most: MOST_IN_BATCH,
     waiting: MOST_WAITING,
-    lanes: MOST_HELD_UP,
+    waitingInLane: MOST_WAITING_FOR_EVENT,
+    // Of a small pool something must be left for everybody else.
+    lanes: Math.max(1, Math.min(MOST_HELD_UP, Math.floor(config.databasePool / 5))),
     laneOf: ({ eventId }) => eventId,
     commit: (requests, wait) =>
       attemptUnderKey(

@@ -343,6 +343,7 @@ export const bookings = defineContract({
         method: "POST",
         path: "/events/:id/waitlist",
         status: 201,
+        location: "/events/:id/waitlist",
         missing: missingEvent,
         idempotent: true,
       },

@@ -117,20 +117,43 @@ export function bookingsStore(
     return toBooking(row, now);
   };
 
+  /** Gives an event's free seats to those who wait, a chunk of them. */
+  const promoteSome = (eventId: string): Promise<{ promoted: number; more: boolean }> =>
+    database.prepared(async ({ query }) => {
+      const event = await lockEvent(query, eventId);
+      if (!event) return { promoted: 0, more: false };
+      return promoteWaiting(query, event, clock.now(), config.waitlistOfferSeconds);
+    });
+
+  /** Gives an event's free seats to those who wait, as many as fit; gives how many there were. */
+  const promoteAll = async (eventId: string): Promise<number> => {
+    let all = 0;
+    for (;;) {
+      const { promoted, more } = await promoteSome(eventId);
+      all += promoted;
+      if (!more) return all;
+    }
+  };
+
   /** Runs `work` with an event's row locked; freed seats go to those who wait before anybody else sees them. */
-  const withEvent = <T>(
+  const withEvent = async <T>(
     id: string,
     work: (query: Query, event: LockedEvent, now: Date) => Promise<T>,
-  ): Promise<T> =>
-    database.prepared(async ({ query }) => {
+  ): Promise<T> => {
+    const { result, more } = await database.prepared(async ({ query }) => {
       // Also one that is removed already: its bookings may still be there to be cancelled.
       const event = await lockEvent(query, id, { removedToo: true });
       if (!event) throw new EventNotFound({ eventId: id });
       const now = clock.now();
       const result = await work(query, event, now);
-      while ((await promoteWaiting(query, event, now, config.waitlistOfferSeconds)).more);
-      return result;
+      const { more } = await promoteWaiting(query, event, now, config.waitlistOfferSeconds);
+      return { result, more };
     });
+    // The rest in transactions of their own, so that nobody waits long for the event; until then whoever books finds
+    // that others wait, and promotes them first.
+    if (more) await promoteAll(id);
+    return result;
+  };
 
   /**
    * Cancels one booking and frees its seats.
@@ -145,14 +168,6 @@ export function bookingsStore(
     });
     return read(id);
   };
-
-  /** Gives an event's free seats to those who wait, a chunk of them. */
-  const promoteSome = (eventId: string): Promise<{ promoted: number; more: boolean }> =>
-    database.prepared(async ({ query }) => {
-      const event = await lockEvent(query, eventId);
-      if (!event) return { promoted: 0, more: false };
-      return promoteWaiting(query, event, clock.now(), config.waitlistOfferSeconds);
-    });
 
   return {
     /** @throws BookingNotFound */
@@ -226,15 +241,7 @@ export function bookingsStore(
       });
     },
 
-    /** Gives an event's free seats to those who wait, as many as fit; gives how many there were. */
-    async promoteAll(eventId: string): Promise<number> {
-      let all = 0;
-      for (;;) {
-        const { promoted, more } = await promoteSome(eventId);
-        all += promoted;
-        if (!more) return all;
-      }
-    },
+    promoteAll,
 
     /** Events with holds that have lapsed, the longest lapsed first. */
     async eventsWithLapsedHolds(limit: number): Promise<string[]> {
@@ -247,11 +254,12 @@ export function bookingsStore(
       return rows.map(({ eventId }) => eventId);
     },
 
-    /** Events for which people wait and some of them would fit, whether or not they may be promoted now. */
+    /** Events on sale for which people wait and some of them would fit. */
     async eventsThatMayPromote(limit: number): Promise<string[]> {
       const rows = await database.query<{ id: string }>(
         `SELECT e.id FROM events e
           WHERE e.status = 'published' AND e.deleted_at IS NULL AND e.end_date_time > $now
+            AND COALESCE(e.sale_starts_at <= $now, true) AND COALESCE(e.sale_ends_at > $now, true)
             AND EXISTS (SELECT 1 FROM waitlist w WHERE w.event_id = e.id
                            AND w.quantity <= e.capacity - e.number_of_attendees)
             AND e.id IN (SELECT event_id FROM waitlist) LIMIT $limit`,

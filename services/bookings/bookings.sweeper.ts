@@ -7,6 +7,33 @@ const PAUSE_MS = 1_000;
 const EVENTS_A_ROUND = 100;
 
 /**
+ * Works on events one after the other; what goes wrong with one does not keep the others waiting.
+ *
+ * @returns how many it worked on without a fault
+ */
+async function eachOnItsOwn(
+  eventIds: readonly string[],
+  stopping: AbortSignal,
+  log: Log,
+  work: (eventId: string) => Promise<unknown>,
+): Promise<number> {
+  let done = 0;
+  for (const eventId of eventIds) {
+    if (stopping.aborted) break;
+    try {
+      await work(eventId);
+      done++;
+    } catch (error) {
+      log.warn(`Event ${eventId} could not be tidied up`, error);
+    }
+  }
+  return done;
+}
+
+/** After a full round there may be more; one in which nothing could be done would only be repeated. */
+const pauseAfter = (done: number, pauseMs: number) => (done === EVENTS_A_ROUND ? 0 : pauseMs);
+
+/**
  * Frees the seats of lapsed holds within moments, so that everybody sees them; whoever books does not depend on
  * it, because a batch that meets lapsed holds frees them itself. Any number of nodes may sweep.
  */
@@ -16,9 +43,11 @@ export const sweepHolds = (store: BookingsStore, log: Log): RepeatedWork =>
     log,
     failed: "Lapsed holds could not be swept",
     async work(stopping) {
-      for (const eventId of await store.eventsWithLapsedHolds(EVENTS_A_ROUND)) {
+      const events = await store.eventsWithLapsedHolds(EVENTS_A_ROUND);
+      const swept = await eachOnItsOwn(events, stopping, log, async (eventId) => {
         while (!stopping.aborted && (await store.expireSomeOfEvent(eventId)).more);
-      }
+      });
+      return pauseAfter(swept, PAUSE_MS);
     },
   });
 
@@ -32,8 +61,8 @@ export const promoteForgotten = (store: BookingsStore, log: Log): RepeatedWork =
     log,
     failed: "Free seats could not be given to those who wait",
     async work(stopping) {
-      for (const eventId of await store.eventsThatMayPromote(EVENTS_A_ROUND)) {
-        if (!stopping.aborted) await store.promoteAll(eventId);
-      }
+      const events = await store.eventsThatMayPromote(EVENTS_A_ROUND);
+      const promoted = await eachOnItsOwn(events, stopping, log, store.promoteAll);
+      return pauseAfter(promoted, LOOK_FOR_WAITING_MS);
     },
   });

@@ -1,7 +1,8 @@
 /**
  * Ticket codes. A code is the ticket's id and its signature under the event's own key (HMAC-SHA256, cut to 128
  * bits), so that nobody guesses one and a gate with the event's key can tell a forged one without a network;
- * docs/check-in.md says how. Codes are made when they are shown and never stored.
+ * docs/check-in.md says how. Codes are made when they are shown and not stored, but for a day in the first answer
+ * under an idempotency key.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { toString as drawQr } from "qrcode";

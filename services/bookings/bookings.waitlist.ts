@@ -31,6 +31,8 @@ const JOIN = `
   VALUES ($id::uuid, $eventId::uuid, $userId::uuid, $quantity::int, $now::timestamptz)
       ON CONFLICT (event_id, user_id) DO NOTHING RETURNING id`;
 
+const LEAVE_ALL = "DELETE FROM waitlist WHERE user_id = $userId::uuid";
+
 const PLACE = `
   SELECT w.quantity,
          (SELECT count(*)::int FROM waitlist o WHERE o.event_id = w.event_id AND o.id <= w.id) AS position
@@ -41,6 +43,28 @@ export function waitlistStore(
   clock: Clock,
   config: Pick<Config, "waitlistOfferSeconds">,
 ) {
+  /**
+   * What is free is known only when lapsed holds are gone and those who wait have what fits them. A transaction of
+   * its own for each chunk: it stays done whatever becomes of the request that asked for it.
+   */
+  const tidyUp = async (eventId: string): Promise<void> => {
+    const { waitlistOfferSeconds } = config;
+    const tidySome = () =>
+      database.prepared(async ({ query, nothingWritten }) => {
+        const event = await lockEvent(query, eventId);
+        if (!event) {
+          nothingWritten();
+          return false;
+        }
+        const now = clock.now();
+        const expired = await expireHolds(query, event, now);
+        const { promoted, more } = await promoteWaiting(query, event, now, waitlistOfferSeconds);
+        if (expired + promoted === 0) nothingWritten();
+        return more || expired === CHUNK;
+      });
+    while (await tidySome());
+  };
+
   const join = async (
     query: Query,
     { eventId, userId, quantity }: { eventId: string; userId: string; quantity: number },
@@ -50,9 +74,6 @@ export function waitlistStore(
     const now = clock.now();
     const closed = notOnSale(event, now);
     if (closed) throw closed;
-    // What is free is known only when lapsed holds are gone and those who wait already have what fits them.
-    while ((await expireHolds(query, event, now)) === CHUNK);
-    while ((await promoteWaiting(query, event, now, config.waitlistOfferSeconds)).more);
     const [user] = await query<{ booked: boolean }>(STANDING, { eventId, userId });
     if (!user) throw new Unauthenticated({});
     if (user.booked) throw new AlreadyBooked({ eventId });
@@ -70,11 +91,13 @@ export function waitlistStore(
      * @throws EventNotFound and what else keeps everybody from booking; Unauthenticated, AlreadyBooked,
      *   TicketsAvailable, AlreadyWaiting, IdempotencyKeyReused, IdempotencyInProgress
      */
-    join: (
+    async join(
       request: { eventId: string; userId: string; quantity: number },
       key: IdempotencyKey | null,
-    ): Promise<{ answer: WaitlistEntry; replayed: boolean }> =>
-      once(database, key, clock.now(), (query) => join(query, request)),
+    ): Promise<{ answer: WaitlistEntry; replayed: boolean }> {
+      await tidyUp(request.eventId);
+      return once(database, key, clock.now(), (query) => join(query, request));
+    },
 
     /** @throws NotWaiting */
     async find(eventId: string, userId: string): Promise<WaitlistEntry> {
@@ -92,7 +115,8 @@ export function waitlistStore(
 
     /** Takes somebody off all waiting lists. */
     async leaveAll(userId: string): Promise<void> {
-      await database.query("DELETE FROM waitlist WHERE user_id = $userId RETURNING id", { userId });
+      // Repeated where it loses against a batch that takes people off the same lists in another order.
+      await database.prepared(({ query }) => query(LEAVE_ALL, { userId }));
     },
   };
 }

@@ -151,3 +151,10 @@ export function checkManages(event: Event, caller: Caller): void {
   if (!isVisibleTo(event, caller)) throw new EventNotFound({});
   if (caller.role !== "admin" && event.hostId !== caller.id) throw new Forbidden({});
 }
+
+/** Whether a change may have brought seats to those who wait: more of them, or a time at which they are on sale. */
+export const mayBeFree = (before: Event, after: Event): boolean =>
+  after.capacity > before.capacity ||
+  (["saleStartsAt", "saleEndsAt", "endDateTime"] as const).some(
+    (field) => after[field] !== before[field],
+  );

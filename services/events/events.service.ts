@@ -69,7 +69,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
           return rules.changesNothing(event, changes) ? null : changes;
         });
         if (after.version !== before.version) announcements(emit, now).updated(before, after);
-        return after.capacity > before.capacity ? promoted(after, { call, log }) : after;
+        return rules.mayBeFree(before, after) ? promoted(after, { call, log }) : after;
       },
 
       $delete: ({ params: { id, ifMatch }, ...ctx }) => remove(id, ifMatch, ctx),

@@ -7,6 +7,7 @@
  */
 import type { ServiceSchema } from "moleculer";
 import type { Call } from "../../lib/contract/define";
+import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
 import { type Contracts, implement } from "../contracts";
@@ -26,13 +27,14 @@ export default function notificationsService({ clock, database }: Kernel): Servi
   const notices = createGroupCommit({
     most: CHUNK,
     waiting: MOST_WAITING,
+    waitingInLane: MOST_WAITING,
     lanes: 1,
     laneOf: () => "all",
     async commit(entries: PersonalNotice[]) {
       await store.addEach(entries, clock.now());
       return entries.map(() => ({ answer: null }));
     },
-    isOnesFault: () => true,
+    isOnesFault: (error) => !isError(error, ServiceUnavailable),
   });
 
   const tell = async ({ id, userId }: { id: string; userId: string }, notice: rules.Notice) => {

@@ -51,7 +51,8 @@ export function notificationsStore(database: Database) {
 
   const addEach = async (entries: readonly PersonalNotice[], now: Date): Promise<void> => {
     await database.query(
-      // Not a join with users: for some hundred people the planner would read all there are.
+      // Not a join with users: for some hundred people the planner would read all there are. FOR KEY SHARE: whoever
+      // erases one of them waits for us and takes the notice away, or we find them erased.
       `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
        SELECT made.*, $now
          FROM ROWS FROM (
@@ -59,7 +60,7 @@ export function notificationsStore(database: Database) {
                        $bodies::text[], $eventIds::uuid[]),
                 json_array_elements($data::json))
            AS made (id, user_id, occurrence_id, type, title, body, event_id, data)
-        WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = made.user_id)
+        WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = made.user_id FOR KEY SHARE)
        ON CONFLICT (user_id, occurrence_id) DO NOTHING`,
       {
         now,

@@ -135,7 +135,8 @@ export function usersStore(database: Database) {
           const user = await users.findOne({
             where: { id, deletedAt: null },
             transaction,
-            lock: transaction.LOCK.UPDATE,
+            // Not UPDATE: bookings of this person, or of a host's events, need not wait until sessions are ended.
+            lock: transaction.LOCK.NO_KEY_UPDATE,
           });
           if (!user) throw new UserNotFound({});
           const before = ofModel(user);

@@ -166,6 +166,23 @@ describe("A statement", () => {
     ]);
   });
 
+  test("keeps its plan, however long the lists are that it is asked about", async () => {
+    const runs = await counters.database.prepared(async ({ query }) => {
+      for (let ids = 1; ids <= 10; ids++) {
+        const asked = Array.from({ length: ids * 20 }, (_, i) => i);
+        await query("SELECT id AS known FROM counters WHERE id = ANY ($ids::int[])", {
+          ids: asked,
+        });
+      }
+      return query(
+        `SELECT generic_plans::int AS kept, custom_plans::int AS made FROM pg_prepared_statements
+          WHERE statement LIKE '%AS known%' AND statement NOT LIKE '%pg_prepared%'`,
+        {},
+      );
+    });
+    expect(runs).toEqual([{ kept: 10, made: 0 }]);
+  });
+
   test("stays usable after a transaction in which it failed", async () => {
     const sql = "SELECT 10 / $by::int AS share";
     await expect(rowsOf(sql, { by: 0 })).rejects.toMatchObject({ code: "22012" });

@@ -83,6 +83,7 @@ describe("Going on the waiting list", () => {
     const { event } = await soldOut(3);
     const answer = await ben.triesToWait(event, 2);
     expect([answer.status, answer.body]).toEqual([201, { position: 1, quantity: 2 }]);
+    expect(answer.headers.get("location")).toBe(`/api${place(event)}`);
     expect(await cleo.waitsFor(event)).toBe(2);
     expect(await dan.does(201, "POST", place(event))).toEqual({ position: 3, quantity: 1 });
     expect(await ben.does(200, "GET", place(event))).toEqual({ position: 1, quantity: 2 });
@@ -284,6 +285,27 @@ describe("A freed seat", () => {
     expectRefusal(await dan.triesToBook(event), 409, "EVENT_SOLD_OUT");
     await eventually(async () => expect(await toldOf(ben, event)).toEqual(["waitlist.promoted"]));
     expect(await toldOf(cleo, event)).toEqual([]);
+  });
+
+  test("goes to who waits as soon as the host opens the sale again", async () => {
+    const { event, booking } = await soldOut(1, { saleEndsAt: clock.inMinutes(5) });
+    await ben.waitsFor(event);
+    clock.moveTo(clock.inMinutes(6));
+    await alice.cancels(booking);
+    expect(await standings(event, ben)).toEqual(["waits as 1"]);
+    const opened = await changes(event, { saleEndsAt: shifted(event.startDateTime, 0) });
+    expect(opened.availableTickets).toBe(0);
+    expect(await standings(event, ben)).toEqual(["confirmed"]);
+  });
+
+  test("stays with nobody's booking when whoever joins is refused: what is due is done all the same", async () => {
+    const { event, booking } = await soldOut(1, PRICED);
+    await ben.waitsFor(event);
+    clock.moveTo(shifted(String(booking.holdExpiresAt), 1));
+    await withoutSweeper(database, async () => {
+      expectRefusal(await ben.triesToWait(event), 409, "ALREADY_BOOKED");
+      expect(await standings(event, ben)).toEqual(["pending"]);
+    });
   });
 
   test("goes to the first whom it fits; who wants more waits on, and keeps the place", async () => {

@@ -273,7 +273,7 @@ export class Arena {
 
   /** Text with the things of this moment in it. */
   private resolved(text: string): string {
-    return text.replace(/⟦(.*?)⟧/gs, (_, name: string) => {
+    return text.replace(/⟦([^⟦⟧]*)⟧/gs, (_, name: string) => {
       const size = Number(name.split(":")[1]);
       if (name === "fresh") return String(this.fresh++);
       if (name.startsWith("x:")) return "x".repeat(size);

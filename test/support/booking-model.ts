@@ -114,15 +114,12 @@ export class ModelEvent {
   }
 
   wait(person: number, quantity: number, now: number): Outcome {
+    this.sweep(now);
     const closed = this.closed(now);
     if (closed) return closed;
-    // A refusal leaves nothing behind, not even what was put in order to find it.
-    const after = this.copy();
-    after.sweep(now);
-    if (after.hasSeats(person)) return "409 ALREADY_BOOKED";
-    if (after.left >= quantity) return "409 TICKETS_AVAILABLE";
-    if (after.waiting.some((one) => one.person === person)) return "409 ALREADY_WAITING";
-    this.sweep(now);
+    if (this.hasSeats(person)) return "409 ALREADY_BOOKED";
+    if (this.left >= quantity) return "409 TICKETS_AVAILABLE";
+    if (this.waiting.some((one) => one.person === person)) return "409 ALREADY_WAITING";
     this.waiting.push({ person, quantity });
     return `201 as ${this.waiting.length}`;
   }
@@ -211,14 +208,6 @@ export class ModelEvent {
     if (ticket.status === "valid") return "409 NOT_CHECKED_IN";
     ticket.status = "valid";
     return "200";
-  }
-
-  private copy(): ModelEvent {
-    const copy = new ModelEvent(this);
-    Object.assign(copy, { status: this.status, onSale: this.onSale });
-    copy.waiting = this.waiting.map((one) => ({ ...one }));
-    copy.bookings.push(...this.bookings.map((one) => structuredClone(one)));
-    return copy;
   }
 }
 

@@ -296,11 +296,13 @@ function sample(name: string, rule: Rule, action = ""): unknown {
   }
 }
 
-/** Percent-encoded, placeholders left as they are. */
+const PLACEHOLDER = /(⟦[^⟦⟧]*⟧)/;
+
+/** Percent-encoded, placeholders left as they are; a bracket of theirs that stands alone is text. */
 const encoded = (text: string): string =>
   text
-    .split(/(⟦.*?⟧)/s)
-    .map((part) => (part.startsWith("⟦") ? part : encodeURIComponent(part)))
+    .split(PLACEHOLDER)
+    .map((part) => (PLACEHOLDER.test(part) ? part : encodeURIComponent(part)))
     .join("");
 
 const ruleOf = (route: Route, name: string): Rule => {

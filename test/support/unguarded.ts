@@ -7,7 +7,7 @@ const MOST_ROUNDS = 100;
 export type Rewrite = (sql: string) => string;
 
 /** Stands between a system and its database and changes what the statements say. */
-export const rewriting = (rewrite: Rewrite) => intercepted(async (sql) => rewrite(sql));
+export const rewriting = (rewrite: Rewrite) => intercepted(rewrite);
 
 /** Takes the row locks away: who reads a row no longer waits for whoever is about to change it. */
 export const noLocks: Rewrite = (sql) =>

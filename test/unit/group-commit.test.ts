@@ -42,6 +42,7 @@ function counter(options: Partial<Options> = {}) {
   const group = createGroupCommit<string, string>({
     most: 100,
     waiting: 1000,
+    waitingInLane: 1000,
     lanes: 2,
     laneOf,
     commit,
@@ -118,6 +119,7 @@ describe("A batch", () => {
     const group = createGroupCommit<string, string>({
       most: 7,
       waiting: 1000,
+      waitingInLane: 1000,
       lanes: 2,
       laneOf,
       async commit(requests) {
@@ -165,16 +167,14 @@ describe("A lane that somebody else holds", () => {
     const { submit, answered, nth, asked } = counter();
     submit("A1", "A2", "B1");
     await nth(0).commits("A");
-    // A1 waits; what came meanwhile goes on without the rest of its lane.
-    expect(asked()).toEqual([["A1"], ["A1"], ["B1"]]);
+    // A1 waits, and the rest of its lane with it; what else came meanwhile goes on.
+    expect(asked()).toEqual([["A1"], ["A1", "A2"], ["B1"]]);
     expect([nth(1).wait, nth(2).wait]).toEqual([true, false]);
     await nth(2).commits();
     submit("C1");
     await nth(3).commits();
     expect(answered).toEqual(["b1", "c1"]);
     await nth(1).commits();
-    expect(asked().slice(4)).toEqual([["A2"]]);
-    await nth(4).commits();
     expect(answered).toEqual(["b1", "c1", "a1", "a2"]);
   });
 
@@ -245,14 +245,50 @@ describe("A lane that somebody else holds", () => {
     expect(asked().slice(5)).toEqual([["D1"]]);
   });
 
-  test("that cannot be had fails its own requests alone", async () => {
-    const { submit, answered, nth } = counter();
-    submit("A1", "A2", "B1");
+  test("keeps the order of arrival also of those who had not come into a batch yet", async () => {
+    const { submit, answered, nth, asked } = counter({ most: 2 });
+    submit("A1");
+    await settle();
+    submit("B1", "C1", "A2");
     await nth(0).commits("A");
+    submit("A3");
+    await nth(2).commits();
+    await nth(1).commits();
+    await nth(3).commits();
+    expect(asked()).toEqual([["A1"], ["A1", "A2"], ["B1", "C1"], ["A3"]]);
+    expect(answered).toEqual(["b1", "c1", "a1", "a2", "a3"]);
+  });
+
+  test("that cannot be had fails its own requests alone, and all of them: nobody waits for it again", async () => {
+    const { submit, answered, nth, asked } = counter({ most: 2 });
+    submit("A1", "A2", "A3", "B1");
+    await nth(0).commits("A");
+    submit("A4");
     await nth(1).fails(new Error("Too long"));
     await nth(2).commits();
+    expect(answered.toSorted()).toEqual([
+      ...["A1: Too long", "A2: Too long", "A3: Too long", "A4: Too long"],
+      "b1",
+    ]);
+    submit("A5");
+    expect(asked().slice(3)).toEqual([["A5"]]);
+  });
+
+  test("lets so many wait for it at the most, so that the others have a place", async () => {
+    const { group, submit, answered, nth, asked } = counter({ waiting: 7, waitingInLane: 2 });
+    submit("A1", "A2", "A3", "B1");
+    await nth(0).commits("A");
+    // Too many had come before anybody knew that they would have to wait.
+    expect(answered).toEqual([expect.stringMatching(/^A3: /)]);
+    submit("A4", "A5");
+    await expect(group.submit("A6")).rejects.toMatchObject({ type: ServiceUnavailable.code });
+    submit("B2");
+    await nth(2).commits();
     await nth(3).commits();
-    expect(answered).toEqual(["A1: Too long", "b1", "a2"]);
+    await nth(1).commits();
+    await nth(4).commits();
+    expect(answered.slice(1)).toEqual(["b1", "b2", "a1", "a2", "a4", "a5"]);
+    expect(asked().at(-1)).toEqual(["A4", "A5"]);
   });
 });
 

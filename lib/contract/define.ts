@@ -34,6 +34,8 @@ export interface RestMapping {
   readonly location?: string;
   /** Content type of a result that is text and not JSON. */
   readonly contentType?: string;
+  /** A secret that no cache, not even the caller's own, may keep. */
+  readonly secret?: true;
   /** Whether a client may send it again under an `Idempotency-Key`. */
   readonly idempotent?: true;
   /** Which budget of requests it counts against; the general one unless told. */

@@ -89,14 +89,14 @@ export function apiRoute(
       const meta = metaOf(ctx);
       sessions.add(meta.endedSessions ?? []);
       meta.$statusCode = successStatus(definition);
-      const { location, contentType } = definition.rest ?? {};
+      const { location, contentType, secret } = definition.rest ?? {};
       if (meta.idempotencyReplayed) res.setHeader("Idempotency-Replayed", "true");
       if (location) {
         // Of what was made, or of what it was made for.
         const { id = req.$params?.id } = data as { id?: string };
         meta.$location = `${API_BASE}${location.replace(":id", String(id))}`;
       }
-      res.setHeader("Cache-Control", "private, no-cache");
+      res.setHeader("Cache-Control", secret ? "no-store" : "private, no-cache");
       res.appendHeader("Vary", "Authorization");
       if (contentType && typeof data === "string") {
         meta.$responseType = contentType;

@@ -85,7 +85,8 @@ export const TicketsAvailable = defineError<EventFacts & { available: number }>(
   "TICKETS_AVAILABLE",
   409,
   "Tickets available",
-  ({ available }) => `${available} seats are free: book them, there is nothing to wait for.`,
+  ({ available }) =>
+    `${available === 1 ? "1 seat is" : `${available} seats are`} free: there is nothing to wait for.`,
 );
 export const AlreadyWaiting = defineError<EventFacts>(
   "ALREADY_WAITING",
@@ -394,7 +395,7 @@ export const bookings = defineContract({
         key: described(text({ maxLength: 64 }), "32 bytes in hex."),
       }),
       access: { roles: ["host", "admin"] },
-      rest: { method: "GET", path: "/events/:id/gate-key", missing: missingEvent },
+      rest: { method: "GET", path: "/events/:id/gate-key", missing: missingEvent, secret: true },
       errors: [EventNotFound],
     },
     ticketQr: {

@@ -125,7 +125,7 @@ export const bookingExpired = (booking: BookingFacts): Notice =>
     "booking.expired",
     booking,
     `Expired: ${booking.eventTitle}`,
-    `Your hold of ${seats(booking.quantity)} for «${booking.eventTitle}» has expired, and the seats are free again.`,
+    `Your hold of ${seats(booking.quantity)} for «${booking.eventTitle}» has expired; the seats are no longer held for you.`,
   );
 
 /** What the attendee of a cancelled booking is told. */

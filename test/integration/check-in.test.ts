@@ -252,6 +252,7 @@ describe("Who stands at the door", () => {
     expect(answer).toEqual({ eventId: event.id, key: expect.stringMatching(/^[0-9a-f]{64}$/) });
     expect(await admin.does(200, "GET", path)).toEqual(answer);
     expect(await hanna.does(200, "GET", path)).toEqual(answer);
+    expect((await hanna.tries("GET", path)).headers.get("cache-control")).toBe("no-store");
     expectRefusal(await api.get(path), 401, "UNAUTHENTICATED");
     for (const person of [alice, ben, otherHost]) {
       expectRefusal(await person.tries("GET", path), 403, "FORBIDDEN");

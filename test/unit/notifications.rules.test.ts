@@ -77,7 +77,7 @@ describe("What people are told", () => {
     expect(bookingExpired({ ...booking, quantity: 2 })).toEqual({
       type: "booking.expired",
       title: "Expired: An evening",
-      body: "Your hold of 2 seats for «An evening» has expired, and the seats are free again.",
+      body: "Your hold of 2 seats for «An evening» has expired; the seats are no longer held for you.",
       data: { eventId: event.eventId, bookingId: booking.bookingId, reason: null },
       eventId: event.eventId,
     });

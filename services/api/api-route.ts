@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { Context } from "moleculer";
 import { type ActionDefinition, successStatus } from "../../lib/contract/define";
 import { checkAccess } from "../../lib/contract/implement";
+import { endOfTurn } from "../../lib/end-of-turn";
 import { NotFound } from "../../lib/errors";
 import { checkDepth, readBody } from "./body";
 import type { EndedSessions } from "./ended-sessions";
@@ -76,6 +77,7 @@ export function apiRoute(
         headers: req.headers,
         body: req.parsedBody,
       });
+      await endOfTurn();
     },
 
     onAfterCall(

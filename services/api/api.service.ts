@@ -7,6 +7,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
+import { accessTokens } from "../../lib/access-tokens";
 import type { Call } from "../../lib/contract/define";
 import { NotFound, ServiceUnavailable } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
@@ -28,9 +29,10 @@ import { routesOf } from "./routes";
 import { findRoute, methodsAt } from "./routing";
 import { sendOptions, systemPages } from "./system-pages";
 
-export default function apiService({ config }: Kernel): ServiceSchema {
+export default function apiService({ config, clock }: Kernel): ServiceSchema {
   const budgets = budgetsOf(config);
   const addressOf = clientAddress(config.trustProxy);
+  const tokens = accessTokens(config, clock);
   const sessions = endedSessions();
   let gateway: GatewayService | undefined;
   const service = () => {
@@ -75,7 +77,7 @@ export default function apiService({ config }: Kernel): ServiceSchema {
     requests.follow(req, res, path);
     try {
       req.address = addressOf(req);
-      req.identity = await identify(req, call, sessions);
+      req.identity = await identify(req, tokens, sessions);
       await spendOn(budgets, req, res, path);
       if (await pages.serve(req, res, path)) return;
       if (req.method === "OPTIONS") answerOptions(res, path);

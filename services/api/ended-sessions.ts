@@ -1,8 +1,8 @@
+import { ACCESS_TOKEN_SECONDS } from "../../lib/access-tokens";
 import type { Call, Log } from "../../lib/contract/define";
 import { ServiceUnavailable } from "../../lib/errors";
 import { type RepeatedWork, repeat } from "../../lib/repeated";
 import type { Contracts } from "../contracts";
-import { ACCESS_TOKEN_SECONDS } from "../core/core.contract";
 
 /** Two polls fit into the second within which every node must know. */
 const POLL_MS = 400;

@@ -48,25 +48,42 @@ function requestIdOf(req: IncomingMessage): string {
   return typeof given === "string" && REQUEST_ID.test(given) ? given : newId();
 }
 
+/** These packages are written for Express, whose requests are Node's with more on them; they use Node's part. */
+const asPlain = (middleware: unknown) => middleware as Middleware;
+
+/** The security headers, which are the same for every answer: helmet is asked for them once. */
+function securityHeaders(): readonly (readonly [name: string, value: string])[] {
+  const headers: [string, string][] = [];
+  const setHeader = (name: string, value: string) => headers.push([name, value]);
+  const recorder = { setHeader, removeHeader() {} } as unknown as ServerResponse;
+  const setAll = asPlain(
+    helmet({
+      contentSecurityPolicy: {
+        // The documentation must work over plain HTTP too, where there is nothing to upgrade to.
+        directives: { "upgrade-insecure-requests": null },
+      },
+    }),
+  );
+  setAll({ headers: {} } as IncomingMessage, recorder, (error) => {
+    if (error) throw error;
+  });
+  return headers;
+}
+
 /**
  * Headers and encodings that every answer gets. CORS is by exact origin; without origins there is none.
  *
- * Answers under /auth are not compressed: they hold tokens beside what the client sent, and compression
- * would tell by their length what they have in common (BREACH).
+ * Only reads are compressed: the answer to a change is one thing at the most. Nor is anything under /auth: it holds
+ * tokens beside what the client sent, and compression would tell by its length what they have in common (BREACH).
  */
 function middlewaresOf(config: Config): Middleware[] {
-  // These packages are written for Express, whose requests are Node's with more on them; they use Node's part.
-  const asPlain = (middleware: unknown) => middleware as Middleware;
+  const security = securityHeaders();
   const compress = asPlain(compression());
   return [
-    asPlain(
-      helmet({
-        contentSecurityPolicy: {
-          // The documentation must work over plain HTTP too, where there is nothing to upgrade to.
-          directives: { "upgrade-insecure-requests": null },
-        },
-      }),
-    ),
+    (_req, res, next) => {
+      for (const [name, value] of security) res.setHeader(name, value);
+      next();
+    },
     ...(config.corsOrigins.length
       ? [
           asPlain(
@@ -91,9 +108,11 @@ function middlewaresOf(config: Config): Middleware[] {
       : []),
     // Decided before moleculer-web cuts the base off the URL.
     (req, res, next) =>
-      req.url?.startsWith(`${API_BASE}/auth/`) ? next() : compress(req, res, next),
+      isRead(req) && !req.url?.startsWith(`${API_BASE}/auth/`) ? compress(req, res, next) : next(),
   ];
 }
+
+const isRead = ({ method }: IncomingMessage) => method === "GET" || method === "HEAD";
 
 /** Brings a request into the one form that all behind here know. */
 function normalize(req: IncomingMessage, requestId: string): void {
@@ -103,7 +122,7 @@ function normalize(req: IncomingMessage, requestId: string): void {
   const target = (req.url ?? "/").replace(AUTHORITY, "");
   req.url = target.startsWith("/") || target === "*" ? target : `/${target}`;
   // Moleculer-web would answer 304 to a POST that has been done.
-  if (req.method !== "GET" && req.method !== "HEAD") delete req.headers["if-none-match"];
+  if (!isRead(req)) delete req.headers["if-none-match"];
   // This is for caches on the way; `fetch` says «no-cache» beside its own If-None-Match, and means to ask us.
   delete req.headers["cache-control"];
 }

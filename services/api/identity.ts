@@ -1,8 +1,6 @@
 import type { IncomingMessage } from "node:http";
-import type { Call } from "../../lib/contract/define";
+import { type AccessTokens, MOST_TOKEN_CHARACTERS } from "../../lib/access-tokens";
 import { Unauthenticated } from "../../lib/errors";
-import type { Contracts } from "../contracts";
-import { MOST_TOKEN_CHARACTERS } from "../core/core.contract";
 import type { EndedSessions } from "./ended-sessions";
 import type { Identity } from "./gateway-request";
 
@@ -14,7 +12,7 @@ const BEARER = new RegExp(`^Bearer +([\\w.~+/-]{1,${MOST_TOKEN_CHARACTERS}})$`, 
  */
 export async function identify(
   req: IncomingMessage,
-  call: Call<Contracts>,
+  tokens: AccessTokens,
   sessions: EndedSessions,
 ): Promise<Identity> {
   const header = req.headers.authorization;
@@ -22,7 +20,7 @@ export async function identify(
   try {
     const token = BEARER.exec(header)?.[1];
     if (!token) throw new Unauthenticated({});
-    const caller = await call("core.$verifyJwt", { token });
+    const caller = tokens.verify(token);
     if (await sessions.includes(caller.sessionId)) throw new Unauthenticated({});
     return { caller };
   } catch (fault) {

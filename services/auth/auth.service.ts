@@ -6,12 +6,12 @@
  * password or the role that it was opened with.
  */
 import type { ServiceSchema } from "moleculer";
+import { ACCESS_TOKEN_SECONDS } from "../../lib/access-tokens";
 import type { Meta } from "../../lib/contract/define";
 import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { type RepeatedWork, repeat } from "../../lib/repeated";
 import { implement } from "../contracts";
-import { ACCESS_TOKEN_SECONDS } from "../core/core.contract";
 import { auth, InvalidCredentials } from "./auth.contract";
 import { unlessDeleted } from "./auth.lookup";
 import { authPasswords, withCurrentHash } from "./auth.passwords";

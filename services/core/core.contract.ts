@@ -1,12 +1,7 @@
+import { MOST_TOKEN_CHARACTERS } from "../../lib/access-tokens";
 import { defineContract, ROLES } from "../../lib/contract/define";
 import { boolean, id, integer, object, oneOf, text } from "../../lib/contract/rules";
 import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
-
-/** Ours have some three hundred; whatever is longer was not signed here. */
-export const MOST_TOKEN_CHARACTERS = 4096;
-
-/** How long an access token lives; ended sessions are refused at once all the same. */
-export const ACCESS_TOKEN_SECONDS = 3600;
 
 /** bcrypt looks at the first 72 bytes alone; longer input is refused instead of being cut in silence. */
 const secretText = text({ minLength: 1, maxLength: 72, maxBytes: 72, verbatim: true });

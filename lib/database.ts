@@ -1,10 +1,11 @@
+import pg from "pg";
 import { QueryTypes, Sequelize, type Transaction } from "sequelize";
 import { ServiceUnavailable } from "./errors";
 import { type Bind, type PreparedWork, preparedTransaction } from "./prepared";
 import { createWorkQueue } from "./work-queue";
 
 export type { Transaction } from "sequelize";
-export type { Bind, PreparedWork, Query } from "./prepared";
+export type { Bind, Command, PreparedWork, Query } from "./prepared";
 
 /** PostgreSQL's codes for «your transaction lost against another one; try again». */
 const LOST_AGAINST_ANOTHER = new Set(["40001", "40P01"]);
@@ -119,6 +120,18 @@ export interface PoolOptions {
 }
 
 /**
+ * Sequelize listens for the errors of a connection only when it stands. An error that comes in the same packet, as
+ * from a server that is just stopping, would find no listener and end the process; whoever uses the connection next
+ * is told of it anyway.
+ */
+class HeardClient extends pg.Client {
+  constructor(config?: string | pg.ClientConfig) {
+    super(config);
+    this.on("error", () => {});
+  }
+}
+
+/**
  * Opens the pool; nothing is connected until the first statement.
  *
  * @param url `postgres://…`
@@ -127,6 +140,7 @@ export function openDatabase(url: string, options: PoolOptions): Database {
   const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const sequelize = new Sequelize(url, {
     dialect: "postgres",
+    dialectModule: { ...pg, Client: HeardClient },
     logging: false,
     benchmark: false,
     pool: { max: options.connections, min: 0, idle: 30_000, acquire: ACQUIRE_TIMEOUT_MS },

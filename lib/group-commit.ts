@@ -81,6 +81,9 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     becameIdle = [];
   };
 
+  const isEverybodysFault = (outcome: Settled<A>): outcome is { readonly error: unknown } =>
+    "error" in outcome && !options.isOnesFault(outcome.error);
+
   /** What became of each entry; never throws. */
   const decide = async (entries: Entry<Q, A>[], wait: boolean): Promise<Settled<A>[]> => {
     try {
@@ -140,12 +143,8 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     const some = entries.splice(0, options.most);
     const outcomes = await decide(some, true);
     // What cannot be had for these, who came first, is not waited for again for those behind them.
-    const cannotBeHad = outcomes.find(
-      (outcome) => "error" in outcome && !options.isOnesFault(outcome.error),
-    );
-    if (cannotBeHad && "error" in cannotBeHad) {
-      for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
-    }
+    const cannotBeHad = outcomes.find(isEverybodysFault);
+    if (cannotBeHad) for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
     const again: Entry<Q, A>[] = [];
     some.forEach((entry, i) => {
       const outcome = outcomes[i] ?? LOST;
@@ -175,10 +174,15 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       const some = queue.splice(0, options.most);
       const outcomes = await decide(some, false);
       const heldUp: Entry<Q, A>[] = [];
+      const decided: [Entry<Q, A>, Final<A>][] = [];
       some.forEach((entry, i) => {
         const outcome = outcomes[i] ?? LOST;
         if ("held" in outcome) heldUp.push(entry);
-        else settle(entry, outcome);
+        else decided.push([entry, outcome]);
+      });
+      // The next batch is on its way to the database before the answers of this one take the processor.
+      setImmediate(() => {
+        for (const [entry, outcome] of decided) settle(entry, outcome);
       });
       putAside(heldUp);
       runLanes();

@@ -10,6 +10,12 @@ export function newId(): string {
   return uuidv7();
 }
 
+/** The least identifier that can be made at a time: whatever is less was made before. */
+export function leastIdAt(time: Date): string {
+  const hex = time.getTime().toString(16).padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
+}
+
 /** Whether the text has the form of a UUID, of any version. */
 export function isId(value: unknown): value is string {
   return typeof value === "string" && UUID.test(value);

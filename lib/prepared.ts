@@ -11,6 +11,14 @@ export type Bind = Record<string, unknown>;
 /** Runs one statement of a transaction; its text is a constant and is prepared once per connection. */
 export type Query = <Row extends object>(sql: string, bind: Bind) => Promise<Row[]>;
 
+/** A statement and its values, for which nobody needs its rows; its text is a constant, as for {@link Query}. */
+export interface Command {
+  readonly sql: string;
+  readonly bind: Bind;
+  /** What is thrown when the database refuses it; the database's own error unless told. */
+  readonly explain?: (error: unknown) => unknown;
+}
+
 export interface PreparedWork {
   readonly query: Query;
   /**
@@ -19,6 +27,13 @@ export interface PreparedWork {
    * there they must not write: if it failed, they would stand on their own. The work hears of that in any case.
    */
   together<T>(send: () => Promise<T>): Promise<T>;
+  /**
+   * Sends commands and the COMMIT in one go: when it comes back everything has been committed, and when it throws
+   * nothing, unless the connection broke. Nothing can follow it.
+   *
+   * @throws what the first command that was refused has to say, or the driver's error as it is
+   */
+  commit(commands: readonly Command[]): Promise<void>;
   /** Says that nothing was written: the transaction ends without a flush to disk. */
   nothingWritten(): void;
 }
@@ -93,6 +108,7 @@ export async function preparedTransaction<T>(
   let ending = "COMMIT";
   let ended = false;
   let broken = false;
+  let committing = false;
   const run = async (statement: string | QueryConfig) => {
     try {
       return await client.query(statement);
@@ -109,36 +125,64 @@ export async function preparedTransaction<T>(
     begun ??= run(BEGIN);
     return begun;
   };
-  try {
-    const result = await work({
-      async query(sql, bind) {
-        const statement = statementOf(sql);
-        const { name, text } = statement;
-        const values = valuesOf(statement, bind);
-        if (!inOneGo) await begin();
-        const [, { rows }] = await Promise.all([begin(), run({ name, text, values })]);
-        return rows;
-      },
-      together(send) {
-        inOneGo = true;
-        stream.cork();
-        try {
-          return send();
-        } finally {
-          stream.uncork();
-          inOneGo = false;
-        }
-      },
-      nothingWritten() {
-        ending = "ROLLBACK";
-      },
-    });
-    await begin();
+  /** Sends what `send` asks for in one write; each statement is taken by the client at once. */
+  const atOnce = <T>(send: () => T): T => {
+    inOneGo = true;
+    stream.cork();
+    try {
+      return send();
+    } finally {
+      stream.uncork();
+      inOneGo = false;
+    }
+  };
+  const end = async () => {
     const { command } = await run(ending);
     ended = true;
     // PostgreSQL answers COMMIT so when a statement has failed before, whoever has overlooked that.
     if (command !== ending)
       throw new Error("The transaction was rolled back: a statement had failed");
+  };
+  const prepared = ({ sql, bind }: Command) => {
+    if (committing) throw new Error("The transaction is committed already");
+    const statement = statementOf(sql);
+    const { name, text } = statement;
+    return { name, text, values: valuesOf(statement, bind) };
+  };
+  try {
+    const result = await work({
+      async query(sql, bind) {
+        const statement = prepared({ sql, bind });
+        if (!inOneGo) await begin();
+        const [, { rows }] = await Promise.all([begin(), run(statement)]);
+        return rows;
+      },
+      together: atOnce,
+      async commit(commands) {
+        await begin();
+        // All of them before the first is sent: one without its values must not leave the others to be committed.
+        const ready = commands.map((command) => ({ command, statement: prepared(command) }));
+        committing = true;
+        const [refusals, [outcome]] = await Promise.all(
+          atOnce(() => [
+            Promise.allSettled(ready.map(({ statement }) => run(statement))),
+            Promise.allSettled([end()]),
+          ]),
+        );
+        refusals.forEach((refusal, i) => {
+          if (refusal.status === "fulfilled") return;
+          throw ready[i]?.command.explain?.(refusal.reason) ?? refusal.reason;
+        });
+        if (outcome.status === "rejected") throw outcome.reason;
+      },
+      nothingWritten() {
+        ending = "ROLLBACK";
+      },
+    });
+    if (!committing) {
+      await begin();
+      await end();
+    }
     return result;
   } finally {
     // A connection on which not even a rollback can be said is not one to use again.

@@ -6,6 +6,8 @@ import { bookings } from "./0004-bookings";
 import { notifications } from "./0005-notifications";
 import { outbox } from "./0006-outbox";
 import { idempotencyKeys } from "./0007-idempotency-keys";
+import { cancellations } from "./0008-cancellations";
+import { lostBookings } from "./0009-lost-bookings";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -16,4 +18,6 @@ export const migrations: readonly Step[] = [
   notifications,
   outbox,
   idempotencyKeys,
+  cancellations,
+  lostBookings,
 ];

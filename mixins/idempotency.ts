@@ -5,7 +5,13 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../lib/clock";
 import type { Log } from "../lib/contract/define";
-import { type Database, type Query, sqlState, type Transaction } from "../lib/database";
+import {
+  type Command,
+  type Database,
+  type Query,
+  sqlState,
+  type Transaction,
+} from "../lib/database";
 import { IdempotencyInProgress, IdempotencyKeyReused } from "../lib/errors";
 import { removeInChunks } from "../lib/remove-in-chunks";
 import { type RepeatedWork, repeat } from "../lib/repeated";
@@ -69,8 +75,9 @@ export function storedAnswers<A>(
   });
 }
 
-// One that has outlived its day gives way; one that stands stays, and is not among the rows given back. Whoever
-// writes the same key at the same time is waited for.
+// One that has outlived its day gives way. One that stands must not, and a null is what the table refuses: so whoever
+// was faster shows as an error, and what goes with this is not committed. Whoever writes the same key at the same
+// time is waited for.
 const WRITE = `
   INSERT INTO idempotency_keys AS k (user_id, key, fingerprint, answer, created_at)
   SELECT user_id, key, fingerprint, answer, $now::timestamptz
@@ -78,27 +85,34 @@ const WRITE = `
                     json_array_elements($answers::json)) AS asked (user_id, key, fingerprint, answer)
    ORDER BY user_id, key
       ON CONFLICT (user_id, key) DO UPDATE
-     SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at
-   WHERE k.created_at <= $since::timestamptz
-  RETURNING key`;
+     SET fingerprint = excluded.fingerprint, created_at = excluded.created_at,
+         answer = CASE WHEN k.created_at <= $since::timestamptz THEN excluded.answer END
+  RETURNING 1`;
 
 /** A key that was free when its request began and is taken now: the request is to be decided anew. */
 export class KeyTaken extends Error {}
 
-/** PostgreSQL's code for «the lock did not come in time». */
+/** PostgreSQL's codes for «a null where there must be none» and «the lock did not come in time». */
+const NOT_NULL_VIOLATION = "23502";
 const LOCK_NOT_AVAILABLE = "55P03";
 
+function whyNotWritten(error: unknown): unknown {
+  switch (sqlState(error)) {
+    case NOT_NULL_VIOLATION:
+      return new KeyTaken("An idempotency key was taken meanwhile");
+    case LOCK_NOT_AVAILABLE:
+      return new IdempotencyInProgress({ retryAfter: 1 });
+    default:
+      return error;
+  }
+}
+
 /**
- * Writes answers in the transaction of what they tell of.
- *
- * @throws KeyTaken when a request with the same key was faster; IdempotencyInProgress when one takes too long
+ * Writes answers in the transaction of what they tell of. Refused with KeyTaken when a request with the same key was
+ * faster, with IdempotencyInProgress when one takes too long.
  */
-export async function storeAnswers(
-  query: Query,
-  answers: readonly StoredAnswer<object>[],
-  now: Date,
-): Promise<void> {
-  if (answers.length === 0) return;
+export function answersCommands(answers: readonly StoredAnswer<object>[], now: Date): Command[] {
+  if (answers.length === 0) return [];
   const bind = {
     users: answers.map(({ userId }) => userId),
     keys: answers.map(({ key }) => key),
@@ -108,11 +122,7 @@ export async function storeAnswers(
     now,
     since: new Date(now.getTime() - KEY_LIFE_MS),
   };
-  const written = await query(WRITE, bind).catch((error: unknown) => {
-    const late = sqlState(error) === LOCK_NOT_AVAILABLE;
-    throw late ? new IdempotencyInProgress({ retryAfter: 1 }) : error;
-  });
-  if (written.length < answers.length) throw new KeyTaken("An idempotency key was taken meanwhile");
+  return [{ sql: WRITE, bind, explain: whyNotWritten }];
 }
 
 /** @throws IdempotencyKeyReused where the key stands for another request */
@@ -136,6 +146,14 @@ export async function attemptUnderKey<T>(
   }
 }
 
+async function storeAnswer(query: Query, answer: StoredAnswer<object>, now: Date): Promise<void> {
+  for (const { sql, bind } of answersCommands([answer], now)) {
+    await query(sql, bind).catch((error: unknown) => {
+      throw whyNotWritten(error);
+    });
+  }
+}
+
 /**
  * Runs `effect` in a transaction unless its key has an answer already.
  *
@@ -156,7 +174,7 @@ export async function once<A extends object>(
         return { answer: stored.answer, replayed: true };
       }
       const answer = await effect(query, transaction);
-      if (key) await storeAnswers(query, [{ ...key, answer }], now);
+      if (key) await storeAnswer(query, { ...key, answer }, now);
       return { answer, replayed: false };
     });
   // The effect of the same request may be why this one was refused, whatever the refusal says.

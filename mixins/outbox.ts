@@ -3,7 +3,8 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../lib/contract/define";
-import type { Database, Query } from "../lib/database";
+import type { Command, Database, Query } from "../lib/database";
+import { leastIdAt } from "../lib/ids";
 import { type RepeatedWork, repeat } from "../lib/repeated";
 
 /** One thing that happened, in the envelope that all services share. */
@@ -30,10 +31,14 @@ const WRITE = `
            $times::timestamptz[], $correlations::text[]),
     json_array_elements($data::json))`;
 
-/** Writes events in the caller's transaction. */
-export async function writeOutbox(query: Query, events: readonly OutboxEvent[]): Promise<void> {
-  if (events.length === 0) return;
-  await query(WRITE, {
+/** What hears that this process has written something that is to be told. */
+const relays = new Set<() => void>();
+
+/** Writes events; to be run at once. */
+export function outboxCommands(events: readonly OutboxEvent[]): Command[] {
+  if (events.length === 0) return [];
+  for (const hearOfIt of relays) hearOfIt();
+  const bind = {
     ids: events.map(({ id }) => id),
     types: events.map(({ type }) => type),
     actions: events.map(({ action }) => action),
@@ -43,13 +48,19 @@ export async function writeOutbox(query: Query, events: readonly OutboxEvent[]):
     correlations: events.map(({ correlationId }) => correlationId),
     // One document: in an array of PostgreSQL every quotation mark of theirs would have to be escaped.
     data: JSON.stringify(events.map(({ data }) => data)),
-  });
+  };
+  return [{ sql: WRITE, bind }];
+}
+
+/** Writes events in the caller's transaction. */
+export async function writeOutbox(query: Query, events: readonly OutboxEvent[]): Promise<void> {
+  for (const { sql, bind } of outboxCommands(events)) await query(sql, bind);
 }
 
 const TAKE = `
   SELECT id, type, action, aggregate_id AS "aggregateId", aggregate_version AS "aggregateVersion",
          occurred_at AS "occurredAt", correlation_id AS "correlationId", data
-    FROM outbox ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
+    FROM outbox WHERE id < $before::uuid ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
 
 const DONE = "DELETE FROM outbox WHERE id = ANY ($ids::uuid[])";
 
@@ -66,10 +77,20 @@ const payloadOf = ({ id, aggregateVersion, occurredAt, data }: OutboxEvent) => (
 
 /** Events told in one transaction. */
 const MOST_AT_ONCE = 500;
-/** Then requests that have come meanwhile have their turn: to tell 500 events would keep them waiting for 30 ms. */
+/** Then requests that have come meanwhile have their turn: telling 500 events in a row would keep them waiting. */
 const IN_A_ROW = 25;
-/** Events of other nodes, and what a crash has left, are found within this time. */
+/** Events of other nodes, and what a crash has left, are looked for so often. */
 const LOOK_EVERY_MS = 500;
+/** What this process writes is committed by then as a rule, and together with what else is written meanwhile. */
+const AFTER_WRITING_MS = 50;
+/** In a rush it rests twice as long as it works: what is booked must not wait for what is told. */
+const REST_FACTOR = 2;
+/**
+ * A node that has written nothing for so long leaves others to tell what is younger than this: they are about to,
+ * and two who tell the same take the time of two processors for it.
+ */
+const OTHERS_MS = 5_000;
+const NO_ID_IS_GREATER = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /**
  * Tells what is in the outbox, oldest first; any number of nodes may. An event leaves the outbox once `announce`
@@ -77,22 +98,37 @@ const LOOK_EVERY_MS = 500;
  * been told by then; a listener that fails is not told again, and what went to another node is on its way, and lost
  * if that node dies in this moment.
  */
-export const relayOutbox = (
+export function relayOutbox(
   database: Database,
   announce: (name: string, payload: object) => Promise<void>,
   log: Log,
-): RepeatedWork =>
-  repeat({
+): RepeatedWork {
+  let writtenAt = Number.NEGATIVE_INFINITY;
+  const telling = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
     failed: "The outbox could not be told",
     async work() {
-      const startedAt = performance.now();
-      const told = await tellSome(database, announce);
-      // In a rush telling rests twice as long as it works: what is booked must not wait for what is told.
-      return told < MOST_AT_ONCE ? LOOK_EVERY_MS : 2 * (performance.now() - startedAt);
+      const writes = performance.now() - writtenAt < OTHERS_MS;
+      // By the system's time, as ids are made.
+      const before = writes ? NO_ID_IS_GREATER : leastIdAt(new Date(Date.now() - OTHERS_MS));
+      const { told, ms } = await tellSome(database, announce, before);
+      return { pauseMs: told === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS, restMs: REST_FACTOR * ms };
     },
   });
+  const hearOfIt = () => {
+    writtenAt = performance.now();
+    telling.soon(AFTER_WRITING_MS);
+  };
+  relays.add(hearOfIt);
+  return {
+    ...telling,
+    async stop() {
+      relays.delete(hearOfIt);
+      await telling.stop();
+    },
+  };
+}
 
 /** @throws what the first that failed has thrown, once all have come back */
 async function tellEach(
@@ -110,17 +146,19 @@ async function tellEach(
   if (failures.length > 0) throw failures[0];
 }
 
+/** Gives how many were told, and how long that took once there was a connection for it. */
 const tellSome = (
   database: Database,
   announce: (name: string, payload: object) => Promise<void>,
-): Promise<number> =>
+  before: string,
+): Promise<{ told: number; ms: number }> =>
   database.prepared(async ({ query, nothingWritten }) => {
-    const events = await query<OutboxEvent>(TAKE, { most: MOST_AT_ONCE });
-    if (events.length === 0) {
-      nothingWritten();
-      return 0;
+    const startedAt = performance.now();
+    const events = await query<OutboxEvent>(TAKE, { before, most: MOST_AT_ONCE });
+    if (events.length === 0) nothingWritten();
+    else {
+      await tellEach(events, announce);
+      await query(DONE, { ids: events.map(({ id }) => id) });
     }
-    await tellEach(events, announce);
-    await query(DONE, { ids: events.map(({ id }) => id) });
-    return events.length;
+    return { told: events.length, ms: performance.now() - startedAt };
   });

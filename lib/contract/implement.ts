@@ -25,7 +25,7 @@ export interface Lifecycle<R extends Registry> {
   readonly emit: Emit<R>;
   /**
    * Emits an event whose name and payload were typed when it was written to the outbox; comes back when those of
-   * this process who listen have heard it.
+   * this process who listen have heard it, and fails when it cannot be sent to other nodes.
    */
   readonly announce: (name: string, payload: object) => Promise<void>;
   readonly log: Log;
@@ -79,14 +79,15 @@ const changesOf = ({ params, rest }: ActionDefinition): string[] =>
 
 interface MoleculerSide {
   call(name: string, params?: unknown): Promise<unknown>;
-  emit(name: string, payload: unknown): Promise<unknown>;
+  emit(name: string, payload: unknown, options?: { throwError: boolean }): Promise<unknown>;
 }
 
 /** Typed calls and emissions over a Moleculer context or broker. */
 function typed<R extends Registry>(side: MoleculerSide, log: Log): Omit<Lifecycle<R>, "log"> {
   return {
     announce: async (name, payload) => {
-      await side.emit(name, payload);
+      // Otherwise Moleculer would keep it to itself that it has not reached the other nodes.
+      await side.emit(name, payload, { throwError: true });
     },
     // The contracts have checked the names and shapes at compile time; Moleculer's own types do not know them.
     call: ((name: string, params?: unknown) => side.call(name, params)) as Call<R>,

@@ -9,12 +9,12 @@ import type { Database, PreparedWork, Query } from "../../lib/database";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
 import {
+  answersCommands,
   attemptUnderKey,
   checkSameRequest,
   type IdempotencyKey,
   KeyTaken,
   type StoredAnswer,
-  storeAnswers,
   storedAnswers,
 } from "../../mixins/idempotency";
 import { EventNotFound } from "../events/events.contract";
@@ -22,14 +22,13 @@ import { allocation } from "./bookings.allocation";
 import type { OwnBooking } from "./bookings.rules";
 import {
   CHUNK,
-  expireHolds,
-  insertSeats,
   type LockedEvent,
-  leaveWaitlists,
+  leavingCommands,
   lockEvents,
   type NewSeats,
   newSeats,
-  promoteWaiting,
+  seatsCommands,
+  tidyUp,
 } from "./bookings.seats";
 import { codeOf } from "./bookings.tickets";
 
@@ -201,7 +200,7 @@ async function read(
 
 /** Decides and writes one batch whose events are locked; gives whether anything was written. */
 async function decide(
-  { query, together }: PreparedWork,
+  { query, commit }: PreparedWork,
   cases: readonly Case[],
   { now, holdSeconds, offerSeconds }: { now: Date; holdSeconds: number; offerSeconds: number },
 ): Promise<boolean> {
@@ -212,26 +211,23 @@ async function decide(
   };
 
   /** Seats of lapsed holds, and whatever else is free, belong to those who wait before anybody else. */
-  const tidyUp = async () => {
+  const tidyUpAll = async () => {
     const untidy = new Map<LockedEvent, Standing>();
     for (const { event, standing } of cases.filter(isOpen)) {
       if (standing?.lapsed || standing?.waited) untidy.set(event, standing);
     }
     let left = CHUNK;
-    for (const [event, { lapsed, waited }] of untidy) {
+    for (const [event, due] of untidy) {
       // All events of a batch together may take as long as one: the others have their turn in lanes of their own.
       if (left <= 0) {
         hold(event);
         continue;
       }
-      const expired = lapsed ? await expireHolds(query, event, now) : 0;
-      const { promoted, more } = waited
-        ? await promoteWaiting(query, event, now, offerSeconds)
-        : { promoted: 0, more: false };
+      const { expired, promoted, more } = await tidyUp(query, event, now, offerSeconds, due);
       left -= expired + promoted;
       if (expired + promoted > 0) written = true;
       // More than one transaction should do: the next one goes on, and then it is the public's turn.
-      if (more || expired === CHUNK) hold(event);
+      if (more) hold(event);
     }
     if (written) await lookAgain();
   };
@@ -284,16 +280,14 @@ async function decide(
     written = true;
     const waited = booked.filter(({ standing }) => standing?.waited);
     const seatsOf = (some: typeof booked) => some.map(({ seats }) => seats);
-    await together(() =>
-      Promise.all([
-        insertSeats(query, seatsOf(booked), now),
-        leaveWaitlists(query, seatsOf(waited)),
-        storeAnswers(query, answers, now),
-      ]),
-    );
+    await commit([
+      ...seatsCommands(seatsOf(booked), now),
+      ...leavingCommands(seatsOf(waited)),
+      ...answersCommands(answers, now),
+    ]);
   };
 
-  await tidyUp();
+  await tidyUpAll();
   await write(allocate());
   return written;
 }

@@ -15,6 +15,7 @@ import {
 import { defineError, type Facts } from "../../lib/errors";
 import { pageOf } from "../../lib/list";
 import { EventNotFound, eventShape } from "../events/events.contract";
+import { reason } from "../events/events.validations";
 import {
   bookingList,
   CANCEL_REASONS,
@@ -67,12 +68,17 @@ export const EventSoldOut = defineError<EventFacts>(
   "Event sold out",
   () => "No seat is left.",
 );
-export const NotEnoughTickets = defineError<EventFacts & { available: number }>(
+/** `capacity`: not even all seats that the event has would be enough. */
+export const NotEnoughTickets = defineError<EventFacts & { available: number; capacity?: number }>(
   "NOT_ENOUGH_TICKETS",
   409,
   "Not enough tickets",
-  ({ available }) =>
-    available === 1 ? "Only 1 seat is left." : `Only ${available} seats are left.`,
+  ({ available, capacity }) => {
+    if (capacity !== undefined) {
+      return `This event has only ${capacity === 1 ? "1 seat" : `${capacity} seats`} in all.`;
+    }
+    return available === 1 ? "Only 1 seat is left." : `Only ${available} seats are left.`;
+  },
 );
 export const BookingNotActive = defineError<Facts & { status: string }>(
   "BOOKING_NOT_ACTIVE",
@@ -181,23 +187,31 @@ export const doorTicketShape = object(
   "DoorTicket",
 );
 
-const occurrence = {
+/** What every announcement carries. */
+const ofEvent = {
   id: id(),
   schemaVersion: integer({ min: 1 }),
   occurredAt: instant(),
   version: integer({ min: 1 }),
-  bookingId: id(),
   eventId: id(),
   userId: id(),
   quantity,
   eventTitle: title,
   eventStartDateTime: startDateTime,
   eventTimeZone: timeZone,
+};
+
+const occurrence = {
+  ...ofEvent,
+  bookingId: id(),
   /** Until when the seats are held; null where they are not. */
   holdExpiresAt: nullable(instant()),
   /** Whether the seats came from the waiting list and were not asked for in this moment. */
   fromWaitlist: boolean(),
 };
+
+/** What the host has given as the reason of the event's cancellation. */
+const explanation = nullable(reason);
 
 /** Whose bookings to list: none of these is everybody's. */
 const scope = {
@@ -242,11 +256,15 @@ export const bookings = defineContract({
       result: bookingShape,
       errors: [BookingNotFound, BookingNotActive],
     },
-    $promote: {
-      summary: "Give an event's free seats to those who wait for them, as far as they fit",
+    $tidyUp: {
+      summary:
+        "Free the seats of an event's lapsed holds, and give what is free to those who wait, as far as they fit",
       timeoutMs: LONG_WORK_MS,
       params: { eventId: id() },
-      result: object({ promoted: integer({ min: 0 }) }),
+      result: object({
+        expired: described(integer({ min: 0 }), "Holds that had lapsed."),
+        promoted: described(integer({ min: 0 }), "People who have seats now."),
+      }),
     },
     $update: {
       summary: "Cancel a booking for a reason; its seats are free again",
@@ -255,7 +273,8 @@ export const bookings = defineContract({
       errors: [BookingNotFound, BookingNotActive],
     },
     $delete: {
-      summary: "Cancel all active bookings of an event or of a user",
+      summary:
+        "Cancel all active bookings of an event or of a user; waiting ends with a cancelled event, and with a user",
       timeoutMs: LONG_WORK_MS,
       params: { eventId: optional(id()), userId: optional(id()), reason: oneOf(CANCEL_REASONS) },
       result: object({ cancelled: integer({ min: 0 }) }),
@@ -272,11 +291,9 @@ export const bookings = defineContract({
       result: pageOf(bookingOfEventShape),
     },
     $attendees: {
-      summary:
-        "People with a booking of an event: active ones, or those cancelled with the event; by user id",
+      summary: "People with an active booking of an event, by user id",
       params: {
         eventId: id(),
-        booked: oneOf(["active", "event_cancelled", "event_deleted"]),
         after: optional(id()),
         limit: integer({ min: 1, max: 1000 }),
       },
@@ -355,6 +372,7 @@ export const bookings = defineContract({
         SaleNotStarted,
         SaleEnded,
         AlreadyBooked,
+        NotEnoughTickets,
         TicketsAvailable,
         AlreadyWaiting,
       ],
@@ -424,7 +442,19 @@ export const bookings = defineContract({
     },
     "bookings.cancelled": {
       summary: "A booking was cancelled",
-      payload: object({ ...occurrence, reason: oneOf(CANCEL_REASONS) }),
+      payload: object({
+        ...occurrence,
+        reason: oneOf(CANCEL_REASONS),
+        explanation: optional(explanation),
+      }),
+    },
+    "bookings.waitingEnded": {
+      summary: "Somebody's place on a waiting list has gone with the event",
+      payload: object({
+        ...ofEvent,
+        entryId: id(),
+        explanation,
+      }),
     },
   },
 });

@@ -5,9 +5,9 @@
  * Lock order: events by id, then users (FOR KEY SHARE: nothing but their erasure waits for us, or we for it),
  * then bookings, the waiting list, tickets and the rest.
  */
-import type { Query } from "../../lib/database";
+import type { Command, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
-import { type OutboxEvent, writeOutbox } from "../../mixins/outbox";
+import { type OutboxEvent, outboxCommands, writeOutbox } from "../../mixins/outbox";
 import { type BookableEvent, notOnSale, seatsLeft, statusesBefore, terms } from "./bookings.rules";
 import type { BookingStatus, CancelReason } from "./bookings.validations";
 
@@ -113,9 +113,10 @@ function occurrenceOf(
     holdExpiresAt?: Date | null;
     fromWaitlist?: boolean;
     reason?: CancelReason;
+    explanation?: string | null;
   },
 ): OutboxEvent {
-  const { requestId, holdExpiresAt = null, fromWaitlist = false, reason } = more;
+  const { requestId, holdExpiresAt = null, fromWaitlist = false, reason, explanation } = more;
   return {
     id: newId(),
     type: "booking",
@@ -135,11 +136,12 @@ function occurrenceOf(
       holdExpiresAt: holdExpiresAt?.toISOString() ?? null,
       fromWaitlist,
       ...(reason ? { reason } : {}),
+      ...(explanation === undefined ? {} : { explanation }),
     },
   };
 }
 
-/** Makes ready what `insertSeats` writes; the caller has seen that the seats are free. */
+/** Makes ready what `seatsCommands` writes; the caller has seen that the seats are free. */
 export function newSeats(
   event: LockedEvent,
   who: { userId: string; quantity: number },
@@ -171,34 +173,32 @@ const INSERT_SEATS = `
     FROM unnest($ticketIds::uuid[], $ticketBookings::uuid[]) AS t (id, booking_id)`;
 
 /** Writes seats, counts them in their events and tells of them. */
-export async function insertSeats(
-  query: Query,
-  seats: readonly NewSeats[],
-  now: Date,
-): Promise<void> {
-  if (seats.length === 0) return;
+export function seatsCommands(seats: readonly NewSeats[], now: Date): Command[] {
+  if (seats.length === 0) return [];
   const taken = new Map<string, number>();
   for (const { event, quantity } of seats) {
     taken.set(event.id, (taken.get(event.id) ?? 0) + quantity);
   }
-  const inserted = query(INSERT_SEATS, {
-    now,
-    events: [...taken.keys()],
-    taken: [...taken.values()],
-    ids: seats.map(({ id }) => id),
-    eventIds: seats.map(({ event }) => event.id),
-    userIds: seats.map(({ userId }) => userId),
-    hostIds: seats.map(({ event }) => event.hostId),
-    quantities: seats.map(({ quantity }) => quantity),
-    statuses: seats.map(({ status }) => status),
-    amounts: seats.map(({ amount }) => amount),
-    currencies: seats.map(({ currency }) => currency),
-    holds: seats.map(({ holdExpiresAt }) => holdExpiresAt),
-    ticketIds: seats.flatMap(({ ticketIds }) => ticketIds),
-    ticketBookings: seats.flatMap(({ id, ticketIds }) => ticketIds.map(() => id)),
-  });
-  const told = writeOutbox(
-    query,
+  const insert: Command = {
+    sql: INSERT_SEATS,
+    bind: {
+      now,
+      events: [...taken.keys()],
+      taken: [...taken.values()],
+      ids: seats.map(({ id }) => id),
+      eventIds: seats.map(({ event }) => event.id),
+      userIds: seats.map(({ userId }) => userId),
+      hostIds: seats.map(({ event }) => event.hostId),
+      quantities: seats.map(({ quantity }) => quantity),
+      statuses: seats.map(({ status }) => status),
+      amounts: seats.map(({ amount }) => amount),
+      currencies: seats.map(({ currency }) => currency),
+      holds: seats.map(({ holdExpiresAt }) => holdExpiresAt),
+      ticketIds: seats.flatMap(({ ticketIds }) => ticketIds),
+      ticketBookings: seats.flatMap(({ id, ticketIds }) => ticketIds.map(() => id)),
+    },
+  };
+  const tell = outboxCommands(
     seats.map(({ event, status, ...booking }) =>
       occurrenceOf(
         event,
@@ -209,7 +209,7 @@ export async function insertSeats(
       ),
     ),
   );
-  await Promise.all([inserted, told]);
+  return [insert, ...tell];
 }
 
 const LEAVE = `
@@ -217,12 +217,13 @@ const LEAVE = `
    WHERE w.event_id = gone.event_id AND w.user_id = gone.user_id`;
 
 /** Takes people off the waiting lists of events in which they have seats now. */
-export async function leaveWaitlists(query: Query, seats: readonly NewSeats[]): Promise<void> {
-  if (seats.length === 0) return;
-  await query(LEAVE, {
+export function leavingCommands(seats: readonly NewSeats[]): Command[] {
+  if (seats.length === 0) return [];
+  const bind = {
     eventIds: seats.map(({ event }) => event.id),
     userIds: seats.map(({ userId }) => userId),
-  });
+  };
+  return [{ sql: LEAVE, bind }];
 }
 
 const COUNT_DOWN = `
@@ -292,7 +293,7 @@ export async function promoteWaiting(
   const seats = fitting
     .filter(({ id }) => still.has(id))
     .map(({ userId, quantity }) => newSeats(event, { userId, quantity }, now, how));
-  await insertSeats(query, seats, now);
+  for (const { sql, bind } of seatsCommands(seats, now)) await query(sql, bind);
   event.numberOfAttendees += seats.reduce((sum, { quantity }) => sum + quantity, 0);
   // The seats of those who have just left are the next one's.
   if (seats.length < fitting.length) {
@@ -301,6 +302,34 @@ export async function promoteWaiting(
   }
   // Only a full chunk may have cut somebody off; else all who fit have been looked at.
   return { promoted: seats.length, more: waiting.length === CHUNK };
+}
+
+/** What has become of an event's seats that were due. */
+export interface Tidied {
+  /** Holds that had lapsed. */
+  expired: number;
+  /** People who waited and have seats now. */
+  promoted: number;
+}
+
+/**
+ * Frees the seats of lapsed holds and gives what is free to those who wait; a chunk of both.
+ *
+ * @param due what is known to be there; both unless told
+ * @returns how many there were, and whether there may be more
+ */
+export async function tidyUp(
+  query: Query,
+  event: LockedEvent,
+  now: Date,
+  offerSeconds: number,
+  due: { lapsed: boolean; waited: boolean } = { lapsed: true, waited: true },
+): Promise<Tidied & { more: boolean }> {
+  const expired = due.lapsed ? await expireHolds(query, event, now) : 0;
+  const { promoted, more } = due.waited
+    ? await promoteWaiting(query, event, now, offerSeconds)
+    : { promoted: 0, more: false };
+  return { expired, promoted, more: more || expired === CHUNK };
 }
 
 // A hold that has lapsed is expired, whoever has written that already.
@@ -313,12 +342,16 @@ const CANCEL = `
 
 const CANCEL_TICKETS = `UPDATE tickets SET status = 'cancelled' WHERE booking_id = ANY ($ids::uuid[])`;
 
-/** Cancels active bookings of an event and frees their seats; those that are over already stay as they are. */
+/**
+ * Cancels active bookings of an event and frees their seats; those that are over already stay as they are.
+ *
+ * @param why.explanation what the host has given as the reason, where they go with the event
+ */
 export async function cancelBookings(
   query: Query,
   event: LockedEvent,
   ids: readonly string[],
-  why: { reason: CancelReason; requestId: string | null },
+  why: { reason: CancelReason; requestId: string | null; explanation?: string | null },
   now: Date,
 ): Promise<number> {
   const cancelled = await query<ChangedBooking>(CANCEL, { ids, reason: why.reason, now });

@@ -19,7 +19,7 @@ import { bookings } from "./bookings.contract";
 import { doorActions, doorStore } from "./bookings.door";
 import * as rules from "./bookings.rules";
 import { bookingsStore } from "./bookings.store";
-import { promoteForgotten, sweepHolds } from "./bookings.sweeper";
+import { finishCancellations, promoteForgotten, sweepHolds } from "./bookings.sweeper";
 import { waitlistActions, waitlistStore } from "./bookings.waitlist";
 
 type Asked = Pick<BookingRequest, "eventId" | "quantity">;
@@ -27,7 +27,7 @@ type Asked = Pick<BookingRequest, "eventId" | "quantity">;
 export default function bookingsService({ config, clock, database }: Kernel): ServiceSchema {
   const store = bookingsStore(database, clock, config);
   const batches = bookingBatches(database, clock, config);
-  const waitlist = waitlistStore(database, clock, config);
+  const waitlist = waitlistStore(database, clock, store);
   const door = doorStore(database, clock);
   let inBackground: RepeatedWork[] = [];
 
@@ -59,7 +59,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
       async $delete({ params: { eventId, userId, reason }, meta }) {
         const why = { reason, requestId: requestOf(meta) };
         if (eventId !== undefined && userId === undefined) {
-          return { cancelled: await store.cancelAllOfEvent(eventId, why) };
+          return { cancelled: await store.endAllOfEvent(eventId, why) };
         }
         if (userId !== undefined && eventId === undefined) {
           await waitlist.leaveAll(userId);
@@ -70,9 +70,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
         });
       },
 
-      async $promote({ params: { eventId } }) {
-        return { promoted: await store.promoteAll(eventId) };
-      },
+      $tidyUp: ({ params: { eventId } }) => store.tidyUpAll(eventId),
 
       async $find({ params }) {
         return rules.withoutAttendee(await store.find(params.id));
@@ -80,11 +78,11 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
 
       $list: ({ params }) => store.list(params),
 
-      async $attendees({ params: { eventId, booked, after, limit } }) {
-        return { userIds: await store.attendees(eventId, booked, after, limit) };
+      async $attendees({ params: { eventId, after, limit } }) {
+        return { userIds: await store.attendees(eventId, after, limit) };
       },
 
-      // Not by way of the internal action: a second call costs as much as a booking's share of its batch.
+      // Not by way of the internal action: where thousands book in a second, a call more is one too many.
       create: ({ params, meta }, caller) => book(params, caller.id, meta),
 
       async list({ params, call }, caller) {
@@ -128,6 +126,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
     async started({ log, announce }) {
       inBackground = [
         sweepHolds(store, log),
+        finishCancellations(store, clock, log),
         promoteForgotten(store, log),
         relayOutbox(database, announce, log),
         forgetOldKeys(database, clock, log),

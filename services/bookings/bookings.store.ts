@@ -1,20 +1,21 @@
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
-import type { Bind, Database, Query } from "../../lib/database";
+import type { Bind, Database, PreparedWork, Query } from "../../lib/database";
 import { isError } from "../../lib/errors";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EventNotFound } from "../events/events.contract";
 import { BookingNotActive, BookingNotFound, type TICKET_STATUSES } from "./bookings.contract";
+import { endSome } from "./bookings.endings";
 import { type Booking, statusAt } from "./bookings.rules";
 import {
-  CHUNK,
   cancelBookings,
   confirmHold,
-  expireHolds,
   type LockedEvent,
   lockEvent,
   lockEvents,
   promoteWaiting,
+  type Tidied,
+  tidyUp,
 } from "./bookings.seats";
 import { codeOf } from "./bookings.tickets";
 import type { BookingStatus, CancelReason } from "./bookings.validations";
@@ -117,23 +118,47 @@ export function bookingsStore(
     return toBooking(row, now);
   };
 
-  /** Gives an event's free seats to those who wait, a chunk of them. */
-  const promoteSome = (eventId: string): Promise<{ promoted: number; more: boolean }> =>
-    database.prepared(async ({ query }) => {
-      const event = await lockEvent(query, eventId);
-      if (!event) return { promoted: 0, more: false };
-      return promoteWaiting(query, event, clock.now(), config.waitlistOfferSeconds);
+  const tidyUpLocked = async (
+    { query, nothingWritten }: PreparedWork,
+    event: LockedEvent,
+  ): Promise<Tidied & { more: boolean }> => {
+    const tidied = await tidyUp(query, event, clock.now(), config.waitlistOfferSeconds);
+    if (tidied.expired + tidied.promoted === 0) nothingWritten();
+    return tidied;
+  };
+
+  /** Frees the seats of an event's lapsed holds and gives what is free to those who wait, a chunk of both. */
+  const tidyUpSome = (eventId: string): Promise<Tidied & { more: boolean }> =>
+    database.prepared(async (work) => {
+      const event = await lockEvent(work.query, eventId);
+      if (event) return tidyUpLocked(work, event);
+      work.nothingWritten();
+      return { expired: 0, promoted: 0, more: false };
     });
 
-  /** Gives an event's free seats to those who wait, as many as fit; gives how many there were. */
-  const promoteAll = async (eventId: string): Promise<number> => {
-    let all = 0;
+  /** All of that; gives how many there were. */
+  const tidyUpAll = async (eventId: string): Promise<Tidied> => {
+    const all = { expired: 0, promoted: 0 };
     for (;;) {
-      const { promoted, more } = await promoteSome(eventId);
-      all += promoted;
+      const { expired, promoted, more } = await tidyUpSome(eventId);
+      all.expired += expired;
+      all.promoted += promoted;
       if (!more) return all;
     }
   };
+
+  /** Does a chunk of work on an event, also one that is removed, unless somebody else holds it. */
+  const unlessHeld = (
+    eventId: string,
+    work: (prepared: PreparedWork, event: LockedEvent) => Promise<{ more: boolean }>,
+  ): Promise<{ more: boolean }> =>
+    database.prepared(async (prepared) => {
+      const options = { wait: false, removedToo: true };
+      const event = (await lockEvents(prepared.query, [eventId], options)).get(eventId);
+      if (event !== undefined && event !== "held") return work(prepared, event);
+      prepared.nothingWritten();
+      return { more: false };
+    });
 
   /** Runs `work` with an event's row locked; freed seats go to those who wait before anybody else sees them. */
   const withEvent = async <T>(
@@ -151,7 +176,7 @@ export function bookingsStore(
     });
     // The rest in transactions of their own, so that nobody waits long for the event; until then whoever books finds
     // that others wait, and promotes them first.
-    if (more) await promoteAll(id);
+    if (more) await tidyUpAll(id);
     return result;
   };
 
@@ -189,19 +214,34 @@ export function bookingsStore(
       return read(id);
     },
 
-    /** Cancels all active bookings of an event, a chunk at a time; gives how many there were. */
-    async cancelAllOfEvent(eventId: string, why: Why): Promise<number> {
+    /**
+     * Cancels all active bookings of an event and, where it is cancelled, takes everybody off its waiting list, a
+     * chunk at a time; gives how many bookings there were.
+     */
+    async endAllOfEvent(eventId: string, why: Why): Promise<number> {
       let all = 0;
       for (;;) {
-        const { expired, cancelled } = await withEvent(eventId, async (query, event, now) => {
-          const expired = await expireHolds(query, event, now);
-          const active = await query<{ id: string }>(ACTIVE_OF_EVENT, { eventId, now });
-          const ids = active.map(({ id }) => id);
-          return { expired, cancelled: await cancelBookings(query, event, ids, why, now) };
-        });
+        const { cancelled, more } = await withEvent(eventId, (query, event, now) =>
+          endSome(query, event, why, now),
+        );
         all += cancelled;
-        if (expired < CHUNK && cancelled < CHUNK) return all;
+        if (!more) return all;
       }
+    },
+
+    /** Ends a chunk of what people have of a cancelled event, unless somebody else is about it. */
+    endSomeOfEvent: (eventId: string) =>
+      unlessHeld(eventId, ({ query }, event) =>
+        endSome(query, event, { reason: "event_cancelled", requestId: null }, clock.now()),
+      ),
+
+    /** Events whose cancellation began before a moment and has not come to its end, the longest begun first. */
+    async eventsCancellingSince(before: Date, limit: number): Promise<string[]> {
+      const rows = await database.query<{ id: string }>(
+        `SELECT id FROM events WHERE cancelling_since <= $before ORDER BY cancelling_since LIMIT $limit`,
+        { before, limit },
+      );
+      return rows.map(({ id }) => id);
     },
 
     /** Cancels all active bookings of a user, one by one; gives how many there were. */
@@ -223,25 +263,10 @@ export function bookingsStore(
       return all;
     },
 
-    /** Frees the seats of an event's lapsed holds, which go to those who wait; a chunk of both. */
-    async expireSomeOfEvent(eventId: string): Promise<{ more: boolean }> {
-      return database.prepared(async ({ query, nothingWritten }) => {
-        const event = (await lockEvents(query, [eventId], { wait: false, removedToo: true })).get(
-          eventId,
-        );
-        // Whoever holds it may be sweeping it, or booking, which sweeps as well.
-        if (event === undefined || event === "held") {
-          nothingWritten();
-          return { more: false };
-        }
-        const now = clock.now();
-        const expired = await expireHolds(query, event, now);
-        const { more } = await promoteWaiting(query, event, now, config.waitlistOfferSeconds);
-        return { more: more || expired === CHUNK };
-      });
-    },
+    /** Tidies up a chunk of an event, unless somebody holds it: they may be sweeping, or booking, which sweeps as well. */
+    expireSomeOfEvent: (eventId: string) => unlessHeld(eventId, tidyUpLocked),
 
-    promoteAll,
+    tidyUpAll,
 
     /** Events with holds that have lapsed, the longest lapsed first. */
     async eventsWithLapsedHolds(limit: number): Promise<string[]> {
@@ -268,22 +293,14 @@ export function bookingsStore(
       return rows.map(({ id }) => id);
     },
 
-    /** People with bookings of an event, by user id, after one of them. */
-    async attendees(
-      eventId: string,
-      booked: "active" | "event_cancelled" | "event_deleted",
-      after: string | undefined,
-      limit: number,
-    ): Promise<string[]> {
-      const condition =
-        booked === "active"
-          ? "status IN ('pending', 'confirmed')"
-          : "cancel_reason IN ('event_cancelled', 'event_deleted') AND cancel_reason = $booked";
+    /** People with active bookings of an event, by user id, after one of them. */
+    async attendees(eventId: string, after: string | undefined, limit: number): Promise<string[]> {
       const rows = await database.query<{ userId: string }>(
-        `SELECT DISTINCT user_id AS "userId" FROM bookings
-          WHERE event_id = $eventId AND ${condition} AND ($after::uuid IS NULL OR user_id > $after::uuid)
+        `SELECT user_id AS "userId" FROM bookings
+          WHERE event_id = $eventId AND status IN ('pending', 'confirmed')
+            AND ($after::uuid IS NULL OR user_id > $after::uuid)
           ORDER BY user_id LIMIT $limit`,
-        { eventId, booked, after: after ?? null, limit },
+        { eventId, after: after ?? null, limit },
       );
       return rows.map(({ userId }) => userId);
     },
@@ -330,11 +347,6 @@ export function bookingsStore(
     },
   };
 }
-
-const ACTIVE_OF_EVENT = `
-  SELECT id FROM bookings WHERE event_id = $eventId::uuid AND status IN ('pending', 'confirmed')
-     AND (hold_expires_at IS NULL OR hold_expires_at > $now::timestamptz)
-   ORDER BY user_id LIMIT ${CHUNK}`;
 
 const STATUS = `
   SELECT status, hold_expires_at AS "holdExpiresAt" FROM bookings WHERE id = $id::uuid`;

@@ -1,3 +1,4 @@
+import type { Clock } from "../../lib/clock";
 import type { Log } from "../../lib/contract/define";
 import { type RepeatedWork, repeat } from "../../lib/repeated";
 import type { BookingsStore } from "./bookings.store";
@@ -62,7 +63,30 @@ export const promoteForgotten = (store: BookingsStore, log: Log): RepeatedWork =
     failed: "Free seats could not be given to those who wait",
     async work(stopping) {
       const events = await store.eventsThatMayPromote(EVENTS_A_ROUND);
-      const promoted = await eachOnItsOwn(events, stopping, log, store.promoteAll);
+      const promoted = await eachOnItsOwn(events, stopping, log, store.tidyUpAll);
       return pauseAfter(promoted, LOOK_FOR_WAITING_MS);
+    },
+  });
+
+/** So long a cancellation is left to whoever has begun it; a chunk of it takes a fraction of a second. */
+const TAKE_UP_AFTER_MS = 30_000;
+const LOOK_FOR_CANCELLATIONS_MS = 5_000;
+
+/**
+ * Comes to the end of cancellations that broke off: bookings and waiting lists of events that are cancelled. Any number
+ * of nodes may, also beside whoever has begun one.
+ */
+export const finishCancellations = (store: BookingsStore, clock: Clock, log: Log): RepeatedWork =>
+  repeat({
+    pauseMs: LOOK_FOR_CANCELLATIONS_MS,
+    log,
+    failed: "Cancellations that broke off could not be finished",
+    async work(stopping) {
+      const before = new Date(clock.now().getTime() - TAKE_UP_AFTER_MS);
+      const events = await store.eventsCancellingSince(before, EVENTS_A_ROUND);
+      const finished = await eachOnItsOwn(events, stopping, log, async (eventId) => {
+        while (!stopping.aborted && (await store.endSomeOfEvent(eventId)).more);
+      });
+      return pauseAfter(finished, LOOK_FOR_CANCELLATIONS_MS);
     },
   });

@@ -10,9 +10,16 @@ import { newId } from "../../lib/ids";
 import { type IdempotencyKey, idempotencyKey, once } from "../../mixins/idempotency";
 import { EventNotFound } from "../events/events.contract";
 import type { BookingsActions } from "./bookings.actions";
-import { AlreadyBooked, AlreadyWaiting, NotWaiting, TicketsAvailable } from "./bookings.contract";
+import {
+  AlreadyBooked,
+  AlreadyWaiting,
+  NotEnoughTickets,
+  NotWaiting,
+  TicketsAvailable,
+} from "./bookings.contract";
 import { checkQuantity, checkShown, notOnSale, seatsLeft } from "./bookings.rules";
-import { CHUNK, expireHolds, lockEvent, promoteWaiting } from "./bookings.seats";
+import { lockEvent } from "./bookings.seats";
+import type { BookingsStore } from "./bookings.store";
 
 export interface WaitlistEntry {
   /** 1 is next. */
@@ -41,30 +48,8 @@ const PLACE = `
 export function waitlistStore(
   database: Database,
   clock: Clock,
-  config: Pick<Config, "waitlistOfferSeconds">,
+  { tidyUpAll }: Pick<BookingsStore, "tidyUpAll">,
 ) {
-  /**
-   * What is free is known only when lapsed holds are gone and those who wait have what fits them. A transaction of
-   * its own for each chunk: it stays done whatever becomes of the request that asked for it.
-   */
-  const tidyUp = async (eventId: string): Promise<void> => {
-    const { waitlistOfferSeconds } = config;
-    const tidySome = () =>
-      database.prepared(async ({ query, nothingWritten }) => {
-        const event = await lockEvent(query, eventId);
-        if (!event) {
-          nothingWritten();
-          return false;
-        }
-        const now = clock.now();
-        const expired = await expireHolds(query, event, now);
-        const { promoted, more } = await promoteWaiting(query, event, now, waitlistOfferSeconds);
-        if (expired + promoted === 0) nothingWritten();
-        return more || expired === CHUNK;
-      });
-    while (await tidySome());
-  };
-
   const join = async (
     query: Query,
     { eventId, userId, quantity }: { eventId: string; userId: string; quantity: number },
@@ -78,6 +63,9 @@ export function waitlistStore(
     if (!user) throw new Unauthenticated({});
     if (user.booked) throw new AlreadyBooked({ eventId });
     const available = seatsLeft(event);
+    const { capacity } = event;
+    // What never fits would wait for ever; who waits already when a capacity becomes smaller may hope for a larger one.
+    if (quantity > capacity) throw new NotEnoughTickets({ eventId, available, capacity });
     if (available >= quantity) throw new TicketsAvailable({ eventId, available });
     const added = await query(JOIN, { id: newId(), eventId, userId, quantity, now });
     if (added.length === 0) throw new AlreadyWaiting({ eventId });
@@ -89,13 +77,15 @@ export function waitlistStore(
   return {
     /**
      * @throws EventNotFound and what else keeps everybody from booking; Unauthenticated, AlreadyBooked,
-     *   TicketsAvailable, AlreadyWaiting, IdempotencyKeyReused, IdempotencyInProgress
+     *   NotEnoughTickets, TicketsAvailable, AlreadyWaiting, IdempotencyKeyReused, IdempotencyInProgress
      */
     async join(
       request: { eventId: string; userId: string; quantity: number },
       key: IdempotencyKey | null,
     ): Promise<{ answer: WaitlistEntry; replayed: boolean }> {
-      await tidyUp(request.eventId);
+      // What is free is known only when lapsed holds are gone and those who wait have what fits them. In transactions
+      // of their own: that stays done whatever becomes of the request that asked for it.
+      await tidyUpAll(request.eventId);
       return once(database, key, clock.now(), (query) => join(query, request));
     },
 
@@ -138,7 +128,10 @@ export const waitlistActions = (
   },
 
   async findWaitlist({ params: { id }, call }, caller) {
-    checkShown(await call("events.$find", { id }));
+    const event = await call("events.$find", { id });
+    checkShown(event);
+    // The list ends with the event, though it may take a moment until its entries are gone.
+    if (event.status === "cancelled") throw new NotWaiting({});
     return store.find(id, caller.id);
   },
 

@@ -5,7 +5,7 @@ import { changedFields, type Event } from "./events.rules";
 
 /**
  * The occurrence id of an event's cancellation: its own id as a UUID of version 8. An event is cancelled
- * once, however often that is asked for or taken up again, and so nobody is told twice.
+ * once, however often that is asked for or taken up again, and so nobody who listens acts twice.
  */
 const cancellationId = (eventId: string) => `${eventId.slice(0, 14)}8${eventId.slice(15)}`;
 

@@ -213,7 +213,8 @@ export const events = defineContract({
       errors: [EventNotFound, PreconditionFailed, InvalidTransition, CapacityBelowSold],
     },
     delete: {
-      summary: "Remove an event; its bookings are cancelled and their attendees told",
+      summary:
+        "Remove an event; its bookings are cancelled, its waiting list ends, and everybody on either is told",
       timeoutMs: LONG_WORK_MS,
       params: { ...pathEvent, ifMatch },
       result: null,
@@ -243,7 +244,8 @@ export const events = defineContract({
       errors: [EventNotFound, InvalidTransition],
     },
     cancel: {
-      summary: "Cancel an event and its bookings; attendees are told",
+      summary:
+        "Cancel an event and its bookings; its waiting list ends, and everybody on either is told",
       timeoutMs: LONG_WORK_MS,
       params: { ...pathEvent, reason: optional(nullable(reason)) },
       result: eventShape,

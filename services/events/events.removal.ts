@@ -27,11 +27,11 @@ export function eventsRemoval(store: EventsStore, clock: Kernel["clock"]) {
       return true;
     };
     if (await store.removeIf(id, now, isDraft)) return;
-    // Three steps, each of which may be repeated: nobody books any more; nobody has a booking; it is gone.
+    // Three steps, each of which may be repeated: nobody books any more; nobody has a booking or waits; it is gone.
     const { after } = await store.change(id, now, (event) => {
       // Whoever takes up a removal that broke off has seen the event as it was before.
       if (!rules.isUnfinished(event)) rules.checkVersion(ifMatch, event.version);
-      return event.status === "cancelled" ? null : { status: "cancelled" };
+      return rules.cancellation(event, now, null);
     });
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
     // Of those who remove it at once one does it, and one tells of it.

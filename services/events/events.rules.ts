@@ -20,9 +20,9 @@ type Schedule = Pick<
   "startDateTime" | "endDateTime" | "saleStartsAt" | "saleEndsAt" | "price" | "currency"
 >;
 
-type Guard = (event: Event, now: Date) => boolean;
+type Guard = (event: EventWithin, now: Date) => boolean;
 const notOver: Guard = (event, now) => new Date(event.endDateTime) > now;
-/** A cancellation that broke off before all bookings were cancelled can be taken up again. */
+/** Who does not wait until a cancellation that broke off is taken up again by itself can do so. */
 const unfinished: Guard = (event) => isUnfinished(event);
 const always: Guard = () => true;
 
@@ -46,7 +46,7 @@ export const LIFECYCLE = checkedLifecycle<GuardedStep>("event", STATUSES, [
 ]);
 
 /** @throws InvalidTransition when the lifecycle has no such step now */
-export function checkTransition(event: Event, to: Transition, now: Date): void {
+export function checkTransition(event: EventWithin, to: Transition, now: Date): void {
   const step = LIFECYCLE.find(
     (candidate) => candidate.from === event.status && candidate.to === to,
   );
@@ -55,9 +55,34 @@ export function checkTransition(event: Event, to: Transition, now: Date): void {
   throw new InvalidTransition({ from: event.status, to, over });
 }
 
-/** Whether a cancellation has begun and not come to its end: its bookings are not all cancelled. */
-export const isUnfinished = (event: Event): boolean =>
-  event.status === "cancelled" && event.numberOfAttendees > 0;
+/** What is set with a step of the lifecycle. */
+export interface StatusChange {
+  status?: EventStatus;
+  /** In the host's words; kept for those who are told later. */
+  cancelledBecause?: string | null;
+  /** Until nobody has a booking or waits: what breaks off is taken up again by it. */
+  cancellingSince?: Date | null;
+}
+
+/** An event with what only its own service knows of it. */
+export type EventWithin = Event & Omit<StatusChange, "status">;
+
+/** What a cancellation sets; null where it has begun already and there is no reason to add for those not yet told. */
+export function cancellation(
+  event: EventWithin,
+  now: Date,
+  reason: string | null,
+): StatusChange | null {
+  if (event.status !== "cancelled") {
+    return { status: "cancelled", cancelledBecause: reason, cancellingSince: now };
+  }
+  const adds = reason !== null && !event.cancelledBecause && isUnfinished(event);
+  return adds ? { cancelledBecause: reason } : null;
+}
+
+/** Whether a cancellation has begun and not come to its end: somebody may have a booking or wait. */
+export const isUnfinished = ({ status, cancellingSince }: EventWithin): boolean =>
+  status === "cancelled" && Boolean(cancellingSince);
 
 /** The status that an event has at a moment: a published one is completed once it is over. */
 export function statusAt(stored: EventStatus, endDateTime: Date, now: Date): EventStatus {

@@ -6,39 +6,23 @@
  * is cancelled or removed has no active booking left once the answer is out.
  */
 import type { ServiceSchema } from "moleculer";
-import type { Call, Log } from "../../lib/contract/define";
 import type { Kernel } from "../../lib/kernel";
 import { idempotencyKey, once } from "../../mixins/idempotency";
-import { type Contracts, implement } from "../contracts";
+import { implement } from "../contracts";
 import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
 import { events } from "./events.contract";
 import { checkCatalogue, checkManaged, viewerOf, visibleEvent } from "./events.lookup";
 import { eventsRemoval } from "./events.removal";
 import * as rules from "./events.rules";
+import { eventsSeats } from "./events.seats";
 import { eventsStore } from "./events.store";
 
 export default function eventsService({ clock, database }: Kernel): ServiceSchema {
   const store = eventsStore(database);
 
   const { remove, removeOfHost } = eventsRemoval(store, clock);
-
-  /**
-   * An event after its free seats have gone to those who wait. Nobody else can take them before that, whenever it
-   * happens: a booking looks for those who wait first.
-   */
-  const promoted = async (
-    event: rules.Event,
-    { call, log }: { call: Call<Contracts>; log: Log },
-  ): Promise<rules.Event> => {
-    try {
-      const { promoted } = await call("bookings.$promote", { eventId: event.id });
-      return promoted > 0 ? await store.find(event.id, clock.now()) : event;
-    } catch (error) {
-      log.warn(`Those who wait for event ${event.id} get their seats later`, error);
-      return event;
-    }
-  };
+  const { promoted, withoutLapsedHolds } = eventsSeats(store, clock);
 
   return implement(events, {
     actions: {
@@ -59,15 +43,17 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
       async $update({ params: { id, ifMatch, ...given }, call, emit, log }) {
         const now = clock.now();
         const changes = rules.withTagsOnce(given);
-        const { before, after } = await store.change(id, now, (event) => {
-          rules.checkSchedule({ ...event, ...changes }, now, event);
-          rules.checkVersion(ifMatch, event.version);
-          rules.checkChangeable(event);
-          if (changes.capacity !== undefined) {
-            rules.checkCapacity(changes.capacity, event.numberOfAttendees);
-          }
-          return rules.changesNothing(event, changes) ? null : changes;
-        });
+        const change = () =>
+          store.change(id, now, (event) => {
+            rules.checkSchedule({ ...event, ...changes }, now, event);
+            rules.checkVersion(ifMatch, event.version);
+            rules.checkChangeable(event);
+            if (changes.capacity !== undefined) {
+              rules.checkCapacity(changes.capacity, event.numberOfAttendees);
+            }
+            return rules.changesNothing(event, changes) ? null : changes;
+          });
+        const { before, after } = await withoutLapsedHolds(id, change, call);
         if (after.version !== before.version) announcements(emit, now).updated(before, after);
         return rules.mayBeFree(before, after) ? promoted(after, { call, log }) : after;
       },
@@ -133,7 +119,7 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         const now = clock.now();
         const { after } = await store.change(id, now, (event) => {
           rules.checkTransition(event, "cancelled", now);
-          return event.status === "cancelled" ? null : { status: "cancelled" };
+          return rules.cancellation(event, now, reason);
         });
         await call("bookings.$delete", { eventId: id, reason: "event_cancelled" });
         // Not read again: nobody can book it any more, and whoever removes it meanwhile must not keep its

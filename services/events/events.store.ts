@@ -5,7 +5,13 @@ import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
 import { EventNotFound } from "./events.contract";
 import { conditionsOf, type EventFilters } from "./events.filters";
 import { defineEvent } from "./events.model";
-import { type Event, type EventChanges, statusAt } from "./events.rules";
+import {
+  type Event,
+  type EventChanges,
+  type EventWithin,
+  type StatusChange,
+  statusAt,
+} from "./events.rules";
 import type { EventStatus } from "./events.validations";
 
 interface EventRow {
@@ -74,6 +80,9 @@ const toEvent = (row: EventRow, now: Date): Event => ({
   createdAt: row.createdAt.toISOString(),
   updatedAt: row.updatedAt.toISOString(),
 });
+
+const CANCELLING = `
+  SELECT cancelling_since AS "cancellingSince", cancelled_because AS "cancelledBecause" FROM events WHERE id = $id`;
 
 /** Fields of the API as columns of the table. */
 function toColumns({ coordinates, ...fields }: EventChanges): Record<string, unknown> {
@@ -206,12 +215,17 @@ export function eventsStore(database: Database) {
     async change(
       id: string,
       now: Date,
-      decide: (event: Event) => (EventChanges & { status?: EventStatus }) | null,
+      decide: (event: EventWithin) => (EventChanges & StatusChange) | null,
     ): Promise<{ before: Event; after: Event }> {
       try {
         return await database.transaction(async (transaction) => {
           const before = await read(id, now, transaction);
-          const changes = decide(before);
+          const [within] = await database.query<Omit<StatusChange, "status">>(
+            CANCELLING,
+            { id },
+            transaction,
+          );
+          const changes = decide({ ...before, ...within });
           if (changes === null) return { before, after: before };
           await events.update(
             { ...toColumns(changes), version: before.version + 1, updatedAt: now },

@@ -43,6 +43,13 @@ interface BookingFacts {
   eventTitle: string;
   quantity: number;
 }
+/** Something that somebody had of an event, which ended with it. */
+interface EndFacts {
+  eventId: string;
+  eventTitle: string;
+  /** What the host has given as the reason. */
+  explanation: string | null;
+}
 
 const seats = (quantity: number) => (quantity === 1 ? "1 seat" : `${quantity} seats`);
 
@@ -155,11 +162,17 @@ export function eventUpdated(event: ChangeFacts): Notice {
   return about(`Changed: ${titleBefore}`, `«${titleBefore}» has changed.${what}${still}`);
 }
 
-/** What attendees of a cancelled or removed event are told. */
-export const eventCancelled = (event: EventFacts): Notice =>
+const cancelledWith = ({ eventId, eventTitle, explanation }: EndFacts, what: string): Notice =>
   aboutEvent(
     "event.cancelled",
-    event,
-    `Cancelled: ${event.title}`,
-    `«${event.title}» is cancelled, and your booking with it.${because(event.reason)}`,
+    { eventId, title: eventTitle, reason: explanation },
+    `Cancelled: ${eventTitle}`,
+    `«${eventTitle}» is cancelled, and ${what} with it.${because(explanation)}`,
   );
+
+/** What the attendee of a cancelled or removed event is told. */
+export const eventCancelled = (end: EndFacts): Notice => cancelledWith(end, "your booking");
+
+/** What somebody is told who waited for seats of one. */
+export const waitingEnded = (end: EndFacts): Notice =>
+  cancelledWith(end, "your place on its waiting list");

@@ -41,16 +41,15 @@ export default function notificationsService({ clock, database }: Kernel): Servi
     await notices.submit({ userId, occurrenceId: id, notice });
   };
 
-  /** Tells everybody with a booking of an event, a chunk at a time. */
+  /** Tells everybody with an active booking of an event, a chunk at a time. */
   const tellAttendees = async (
     call: Call<Contracts>,
     { eventId, occurrenceId }: { eventId: string; occurrenceId: string },
-    booked: "active" | "event_cancelled" | "event_deleted",
     notice: rules.Notice,
   ) => {
     let after: string | undefined;
     do {
-      const page = { eventId, booked, limit: CHUNK, ...(after ? { after } : {}) };
+      const page = { eventId, limit: CHUNK, ...(after ? { after } : {}) };
       const { userIds } = await call("bookings.$attendees", page);
       if (userIds.length) await store.add(userIds, occurrenceId, notice, clock.now());
       after = userIds.length === CHUNK ? userIds.at(-1) : undefined;
@@ -83,10 +82,18 @@ export default function notificationsService({ clock, database }: Kernel): Servi
       "bookings.expired": ({ params }) => tell(params, rules.bookingExpired(params)),
 
       async "bookings.cancelled"({ params }) {
-        // Whoever loses a seat with the event is told by the event; whoever was erased is told nothing.
-        if (params.reason !== "attendee" && params.reason !== "admin") return;
-        await tell(params, rules.bookingCancelled(params));
+        // Whoever was erased is told nothing.
+        if (params.reason === "user_deleted") return;
+        const withEvent = params.reason === "event_cancelled" || params.reason === "event_deleted";
+        await tell(
+          params,
+          withEvent
+            ? rules.eventCancelled({ explanation: null, ...params })
+            : rules.bookingCancelled(params),
+        );
       },
+
+      "bookings.waitingEnded": ({ params }) => tell(params, rules.waitingEnded(params)),
 
       async "events.created"({ params, log }) {
         log.debug(`Event ${params.eventId} was published; nobody can follow its host yet`);
@@ -96,24 +103,7 @@ export default function notificationsService({ clock, database }: Kernel): Servi
         tellAttendees(
           call,
           { eventId: params.eventId, occurrenceId: params.id },
-          "active",
           rules.eventUpdated(params),
-        ),
-
-      "events.cancelled": ({ params, call }) =>
-        tellAttendees(
-          call,
-          { eventId: params.eventId, occurrenceId: params.id },
-          "event_cancelled",
-          rules.eventCancelled(params),
-        ),
-
-      "events.deleted": ({ params, call }) =>
-        tellAttendees(
-          call,
-          { eventId: params.eventId, occurrenceId: params.id },
-          "event_deleted",
-          rules.eventCancelled(params),
         ),
     },
   });

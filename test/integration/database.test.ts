@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from "node:net";
 import { openDatabase } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import { type Counters, openCounters } from "../support/counters";
@@ -34,6 +35,34 @@ test("connections that the server ends are replaced", async () => {
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
   );
   expect(await eventually(answers)).toEqual([{ one: 1 }]);
+});
+
+/** What a server says that is stopping in the very moment in which a connection stands, all in one packet. */
+const WELCOME_AND_GOODBYE = Buffer.concat([
+  Buffer.from("R\0\0\0\x08\0\0\0\0", "latin1"),
+  Buffer.from("Z\0\0\0\x05I", "latin1"),
+  (() => {
+    const why = Buffer.from("SFATAL\0C57P01\0Mterminating connection\0\0", "latin1");
+    const head = Buffer.alloc(5, "E");
+    head.writeInt32BE(why.length + 4, 1);
+    return Buffer.concat([head, why]);
+  })(),
+]);
+
+test("a connection that the server ends as soon as it stands ends no process", async () => {
+  const stopping = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end(WELCOME_AND_GOODBYE));
+  });
+  await new Promise<void>((resolve) => stopping.listen(0, "127.0.0.1", resolve));
+  const { port } = stopping.address() as AddressInfo; // It listens on a port, not on a path.
+  const database = openDatabase(`postgres://nobody@127.0.0.1:${port}/none`, { connections: 1 });
+  try {
+    await expect(database.query("SELECT 1 AS one")).rejects.toMatchObject(unavailable);
+  } finally {
+    await database.close();
+    await new Promise((resolve) => stopping.close(resolve));
+  }
 });
 
 test("connections that fall silent are given up and replaced, in a transaction too", async () => {

@@ -877,55 +877,6 @@ describe("Cursors that nobody gave out", () => {
   });
 });
 
-describe("Totals", () => {
-  let host: Person;
-  const insert = (count: number) =>
-    system.database.query(
-      `INSERT INTO events (id, host_id, title, start_date_time, end_date_time, time_zone, capacity, price, tags, status, created_at, updated_at)
-       SELECT gen_random_uuid(), $1, 'Bulk', now() + interval '1 day', now() + interval '2 days', 'UTC', 1, 0, '{}', 'published', now(), now()
-         FROM generate_series(1, $2::int)`,
-      [host.who.id, count],
-    );
-  beforeAll(async () => {
-    host = await api.host("Toto");
-  });
-
-  test("are exact up to 10,000 and capped there", async () => {
-    await insert(10_000);
-    const parameters = { hostId: host.who.id, limit: 1 };
-    const exact = await page("/events", parameters);
-    expect(exact.pagination).toMatchObject({ total: 10_000, totalCapped: false });
-    await insert(1);
-    const capped = await page("/events", parameters);
-    expect(capped.pagination).toMatchObject({ total: 10_000, totalCapped: true });
-    await insert(20);
-    const deep = await page("/events", { ...parameters, offset: 10_015, limit: 10 });
-    expect(deep.data).toHaveLength(6);
-    expect(deep.pagination).toMatchObject({ total: 10_000, totalCapped: true, nextCursor: null });
-    const searched = await page("/events/search", { ...parameters, q: "bulk" });
-    expect(searched.pagination).toMatchObject({ total: 10_000, totalCapped: true });
-  });
-
-  test("a walk by cursor reaches every row, also where all have one start", async () => {
-    const seen = new Set<string>();
-    let cursor: string | null = null;
-    let pages = 0;
-    do {
-      const parameters: Parameters = {
-        hostId: host.who.id,
-        limit: 100,
-        ...(cursor ? { cursor } : {}),
-      };
-      const found = await page("/events", parameters);
-      for (const id of idsOf(found)) seen.add(id);
-      cursor = found.pagination.nextCursor;
-      pages++;
-    } while (cursor);
-    expect(seen.size).toBe(10_021);
-    expect(pages).toBe(101);
-  });
-});
-
 describe("Caching", () => {
   test("a list has an entity tag that changes with what it shows", async () => {
     const host = await api.host("Enzo");

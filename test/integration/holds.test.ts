@@ -226,6 +226,45 @@ describe("A hold that has lapsed", () => {
     });
   });
 
+  test("does not keep a host from a smaller capacity, though nobody sweeps", async () => {
+    const event = await priced({ capacity: 6 });
+    const hold = await alice.books(event, 3);
+    clock.moveTo(shifted(hold.createdAt, 60_000));
+    await ben.books(event, 2);
+    const path = `/events/${event.id}`;
+    await withoutSweeper(database, async () => {
+      moveToLapseOf(hold, -1);
+      const early = await hanna.tries("PATCH", path, { capacity: 2 });
+      expectRefusal(early, 409, "CAPACITY_BELOW_SOLD");
+      expect(early.body.detail).toContain("5 seats");
+      moveToLapseOf(hold);
+      const tooSmall = await hanna.tries("PATCH", path, { capacity: 1 });
+      expectRefusal(tooSmall, 409, "CAPACITY_BELOW_SOLD");
+      expect(tooSmall.body.detail).toContain("2 seats");
+      expect(await hanna.does(200, "PATCH", path, { capacity: 2 })).toMatchObject({
+        capacity: 2,
+        numberOfAttendees: 2,
+        version: 2,
+      });
+      expect(await writtenStatus(hold)).toBe("expired");
+    });
+    await eventually(async () => expect(await toldOf(alice, event)).toEqual(["booking.expired"]));
+  });
+
+  test("gives its seats to who waits before a smaller capacity takes them away", async () => {
+    const event = await priced({ capacity: 3 });
+    const hold = await alice.books(event, 3);
+    await ben.waitsFor(event, 2);
+    await withoutSweeper(database, async () => {
+      moveToLapseOf(hold);
+      const answer = await hanna.tries("PATCH", `/events/${event.id}`, { capacity: 1 });
+      expectRefusal(answer, 409, "CAPACITY_BELOW_SOLD");
+      expect(answer.body.detail).toContain("2 seats");
+      expect(await ben.bookingOf(event)).toMatchObject({ status: "pending", quantity: 2 });
+      await hanna.does(200, "PATCH", `/events/${event.id}`, { capacity: 2 });
+    });
+  });
+
   test("is one of very many: all their seats are free again", async () => {
     const event = await priced({ capacity: MANY });
     const holders = await crowd(system, api, MANY);

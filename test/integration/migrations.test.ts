@@ -113,6 +113,38 @@ describe("Migrations", () => {
     }),
   );
 
+  test(
+    "find the cancellations that were broken off, or left people waiting, before anybody took them up",
+    onBareDatabase(async (database) => {
+      await migrate(database.url);
+      while ((await undoMigrations(database.url))[0] !== "0008-cancellations");
+      const host = newId();
+      await database.query(
+        `INSERT INTO users (id, name, email, role, password_hash, created_at, updated_at)
+         VALUES ($1, 'Hanna', 'hanna@example.org', 'host', 'x', now(), now())`,
+        [host],
+      );
+      await database.query(
+        `INSERT INTO events (id, host_id, title, status, number_of_attendees, start_date_time, end_date_time,
+                             time_zone, capacity, price, tags, created_at, updated_at)
+         SELECT gen_random_uuid(), $1, title, status, seats, now(), now() + interval '1 day', 'UTC', 10, 0, '{}',
+                now(), now()
+           FROM (VALUES ('booked', 'cancelled', 1), ('waited for', 'cancelled', 0), ('ended', 'cancelled', 0),
+                        ('on', 'published', 1)) AS made (title, status, seats)`,
+        [host],
+      );
+      await database.query(
+        `INSERT INTO waitlist (id, event_id, user_id, quantity, created_at)
+         SELECT gen_random_uuid(), id, host_id, 1, now() FROM events WHERE title IN ('waited for', 'on')`,
+      );
+      await migrate(database.url);
+      const unfinished = await database.query(
+        "SELECT title FROM events WHERE cancelling_since IS NOT NULL ORDER BY title",
+      );
+      expect(unfinished.map(({ title }) => title)).toEqual(["booked", "waited for"]);
+    }),
+  );
+
   test("are numbered in the order in which they run", () => {
     expect([...NAMES].sort()).toEqual(NAMES);
     for (const [i, name] of NAMES.entries()) expect(Number(name.slice(0, 4))).toBe(i + 1);

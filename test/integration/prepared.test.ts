@@ -123,6 +123,86 @@ describe("Statements that go together", () => {
   });
 });
 
+describe("Commands that go with the COMMIT", () => {
+  const NO_SUCH_VALUE = "UPDATE counters SET value = -1 WHERE id = $id";
+  const raise = (id: number) => ({ sql: RAISE, bind: { id } });
+
+  test("are committed, each after what those before it have done", async () => {
+    const given = await counters.database.prepared(async ({ query, commit }) => {
+      await query(RAISE, { id: 1 });
+      await commit([
+        raise(1),
+        { sql: "UPDATE counters SET value = value * 5 WHERE id = 1", bind: {} },
+      ]);
+      expect(await counters.values()).toEqual([10, 0]);
+      return "done";
+    });
+    expect(given).toBe("done");
+    await worksOn();
+  });
+
+  test("may be the whole transaction, and may be none", async () => {
+    await counters.database.prepared(({ commit }) => commit([raise(2)]));
+    await counters.database.prepared(({ commit }) => commit([]));
+    expect(await counters.values()).toEqual([0, 1]);
+    await worksOn();
+  });
+
+  test("are rolled back whole when one is refused, and the error is what that one says", async () => {
+    const commands = [
+      raise(1),
+      {
+        sql: NO_SUCH_VALUE,
+        bind: { id: 2 },
+        explain: (error: unknown) => [violatedConstraint(error)],
+      },
+      { ...raise(2), explain: () => "not this one's" },
+    ];
+    for (let i = 0; i < CONNECTIONS * 2; i++) {
+      const refused = counters.database.prepared(({ commit }) => commit(commands));
+      await expect(refused).rejects.toEqual(["counters_positive"]);
+    }
+    const unexplained = counters.database.prepared(({ commit }) =>
+      commit([{ sql: NO_SUCH_VALUE, bind: { id: 2 } }]),
+    );
+    expect(sqlState(await unexplained.catch((reason: unknown) => reason))).toBe("23514");
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("are not sent when one of them lacks a value", async () => {
+    const refused = counters.database.prepared(async ({ query, commit }) => {
+      await query(RAISE, { id: 1 });
+      await commit([raise(1), { sql: RAISE, bind: {} }]);
+    });
+    await expect(refused).rejects.toThrow("No value for $id");
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("end the transaction: nothing can follow them", async () => {
+    const followed = counters.database.prepared(async ({ query, commit }) => {
+      await commit([raise(1)]);
+      await query(RAISE, { id: 2 });
+    });
+    await expect(followed).rejects.toThrow("The transaction is committed already");
+    expect(await counters.values()).toEqual([1, 0]);
+    await worksOn();
+  });
+
+  test("leave it open what became of them when the connection breaks, and are said to be unavailable", async () => {
+    const cut = counters.database.prepared(async ({ query, commit }) => {
+      await query("SELECT 1", {});
+      counters.cable.cut();
+      await commit([raise(1)]);
+    });
+    await expect(cut).rejects.toMatchObject(unavailable);
+    counters.cable.mend();
+    expect(await counters.values()).toEqual([0, 0]);
+    await eventually(worksOn);
+  });
+});
+
 describe("A statement", () => {
   test("takes its parameters by name: several times, with casts, null, or none at all", async () => {
     const sql =

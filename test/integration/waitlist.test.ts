@@ -1,11 +1,13 @@
 import { newId } from "../../lib/ids";
 import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
+import { crowd } from "../support/crowd";
 import { eventually } from "../support/eventually";
 import { confirmHold, toldOf, withoutSweeper } from "../support/holds";
 import { MovableClock, shifted } from "../support/movable-clock";
 import { Api, type Booking, type Event, inDays, type Person } from "../support/people";
 import { expectRefusal } from "../support/refusals";
 import { startTestSystem, type TestSystem } from "../support/system";
+import { whileOpen } from "../support/transaction";
 import { UnreliableDatabase } from "../support/unreliable-database";
 
 const HOLD_SECONDS = 600;
@@ -136,6 +138,8 @@ describe("Going on the waiting list", () => {
         if (taken + quantity <= 4) {
           expectRefusal(answer, 409, "TICKETS_AVAILABLE");
           expect(answer.body.detail).toContain(String(4 - taken));
+        } else if (quantity > 4) {
+          expectRefusal(answer, 409, "NOT_ENOUGH_TICKETS");
         } else {
           expect([taken, quantity, answer.status]).toEqual([taken, quantity, 201]);
           await dan.does(204, "DELETE", place(event));
@@ -146,11 +150,36 @@ describe("Going on the waiting list", () => {
   });
 
   test("who waits for more than fits may have what does fit: then there is nothing to wait for", async () => {
-    const event = await hanna.createsEvent({ capacity: 2 });
+    const event = await hanna.createsEvent({ capacity: 3 });
+    await alice.books(event);
     await ben.waitsFor(event, 3);
     expectRefusal(await ben.triesToWait(event, 2), 409, "TICKETS_AVAILABLE");
     expectRefusal(await ben.triesToWait(event, 3), 409, "ALREADY_WAITING");
     expect(await ben.placeFor(event)).toBe(1);
+  });
+
+  test("is refused for more seats than the event has, whoever gives theirs back", async () => {
+    const { event } = await soldOut(2);
+    const answer = await ben.triesToWait(event, 3);
+    expectRefusal(answer, 409, "NOT_ENOUGH_TICKETS");
+    expect(answer.body.detail).toBe("This event has only 2 seats in all.");
+    expect(await ben.placeFor(event)).toBeUndefined();
+    expectRefusal(await alice.triesToWait(event, 3), 409, "ALREADY_BOOKED");
+    const single = await soldOut(1);
+    expect((await ben.triesToWait(single.event, 2)).body.detail).toBe(
+      "This event has only 1 seat in all.",
+    );
+  });
+
+  test("who waits already waits on when a smaller capacity leaves too few: it may grow again", async () => {
+    const event = await hanna.createsEvent({ capacity: 3 });
+    await alice.books(event);
+    await ben.waitsFor(event, 3);
+    await changes(event, { capacity: 2 });
+    expect(await ben.placeFor(event)).toBe(1);
+    expectRefusal(await cleo.triesToWait(event, 3), 409, "NOT_ENOUGH_TICKETS");
+    await changes(event, { capacity: 4 });
+    expect(await standings(event, ben)).toEqual(["confirmed"]);
   });
 
   test("counts seats of lapsed holds as free, though nobody sweeps", async () => {
@@ -159,7 +188,6 @@ describe("Going on the waiting list", () => {
       clock.moveTo(booking.holdExpiresAt ?? "");
       expectRefusal(await ben.triesToWait(event, 2), 409, "TICKETS_AVAILABLE");
       expectRefusal(await alice.triesToWait(event, 2), 409, "TICKETS_AVAILABLE");
-      expect(await ben.waitsFor(event, 3)).toBe(1);
     });
   });
 
@@ -251,10 +279,9 @@ describe("Who may see and leave a waiting list", () => {
     expect(await ben.waitsFor(event)).toBe(3);
   });
 
-  test("a place can be looked at and left while the event is postponed, cancelled or over", async () => {
+  test("a place can be looked at and left while the event is postponed or over", async () => {
     const ends: ((event: Event) => Promise<unknown>)[] = [
       (event) => hanna.does(200, "POST", `/events/${event.id}/postpone`),
-      (event) => hanna.does(200, "POST", `/events/${event.id}/cancel`),
       async (event) => clock.moveTo(event.endDateTime),
     ];
     for (const end of ends) {
@@ -361,13 +388,13 @@ describe("A freed seat", () => {
   });
 
   test("comes with a larger capacity, whose answer shows who has it", async () => {
-    const { event } = await soldOut(1);
+    const { event } = await soldOut(2);
     await ben.waitsFor(event, 2);
     await cleo.waitsFor(event);
-    expect(await changes(event, { capacity: 2 })).toMatchObject({ numberOfAttendees: 2 });
+    expect(await changes(event, { capacity: 3 })).toMatchObject({ numberOfAttendees: 3 });
     expect(await standings(event, ben, cleo)).toEqual(["waits as 1", "confirmed"]);
-    expect(await changes(event, { capacity: 5 })).toMatchObject({
-      numberOfAttendees: 4,
+    expect(await changes(event, { capacity: 6 })).toMatchObject({
+      numberOfAttendees: 5,
       availableTickets: 1,
     });
     expect(await standingOf(ben, event)).toBe("confirmed");
@@ -385,7 +412,6 @@ describe("A freed seat", () => {
   });
 
   test.each<[string, (event: Event) => Promise<unknown>]>([
-    ["is cancelled", (event) => hanna.does(200, "POST", `/events/${event.id}/cancel`)],
     ["is over", async (event) => clock.moveTo(event.endDateTime)],
     ["is not sold any more", (event) => changes(event, { saleEndsAt: clock.inMinutes(0) })],
     ["is not sold yet", (event) => changes(event, { saleStartsAt: clock.inMinutes(5) })],
@@ -396,6 +422,26 @@ describe("A freed seat", () => {
     await alice.tries("DELETE", `/bookings/${booking.id}`);
     expect(await standings(event, alice, ben)).toEqual(["cancelled", "waits as 1"]);
     expect(await seatsOf(event)).toBe(0);
+  });
+
+  test("is looked for without a flush to disk, as long as there is none", async () => {
+    const { event, booking } = await soldOut(1);
+    await ben.waitsFor(event);
+    /** How the transaction ended that has locked the event's row last. */
+    const lastToLock = async (): Promise<string> =>
+      (
+        await system.database.query(
+          "SELECT pg_xact_status(xmax::text::xid8) AS status FROM events WHERE id = $1",
+          [event.id],
+        )
+      )[0].status;
+    const tidyUp = () =>
+      system.systems[0]?.broker.call<unknown, object>("bookings.$tidyUp", { eventId: event.id });
+    expect(await tidyUp()).toEqual({ expired: 0, promoted: 0 });
+    expect(await lastToLock()).toBe("aborted");
+    expectRefusal(await ben.triesToWait(event), 409, "ALREADY_WAITING");
+    await alice.cancels(booking);
+    expect(await lastToLock()).toBe("committed");
   });
 
   test("that nobody could have goes to who waits before the public, once the sale is on again", async () => {
@@ -432,6 +478,136 @@ describe("A freed seat", () => {
     await alice.cancels(taken);
     expect(await ben.bookingOf(event)).toMatchObject({ quantity: 1 });
     expect(await seatsOf(event)).toBe(1);
+  });
+});
+
+describe("The waiting list of an event that will not take place", () => {
+  const ends: [string, (event: Event) => Promise<unknown>][] = [
+    ["is cancelled", (event) => hanna.does(200, "POST", `/events/${event.id}/cancel`)],
+    ["is removed", (event) => hanna.does(204, "DELETE", `/events/${event.id}`)],
+  ];
+  const stillWaiting = async (event: Event): Promise<number> =>
+    (await system.database.query("SELECT id FROM waitlist WHERE event_id = $1", [event.id])).length;
+
+  test.each(ends)("ends when it %s; whoever waited is told once", async (_how, end) => {
+    const { event } = await soldOut(2);
+    await ben.waitsFor(event, 2);
+    await cleo.waitsFor(event);
+    await dan.waitsFor(event);
+    await dan.does(204, "DELETE", place(event));
+    await end(event);
+    expect(await stillWaiting(event)).toBe(0);
+    for (const person of [alice, ben, cleo]) {
+      await eventually(async () =>
+        expect((await toldOf(person, event)).at(-1)).toBe("event.cancelled"),
+      );
+    }
+    expect(await toldOf(ben, event)).toEqual(["event.cancelled"]);
+    expect(await toldOf(cleo, event)).toEqual(["event.cancelled"]);
+    expect(await toldOf(dan, event)).toEqual([]);
+  });
+
+  test("ends with its host's account, too", async () => {
+    const ida = await api.host("Ida");
+    const event = await ida.createsEvent({ capacity: 1 });
+    await alice.books(event);
+    await ben.waitsFor(event);
+    await ida.does(204, "DELETE", "/users/me");
+    expect(await stillWaiting(event)).toBe(0);
+    await eventually(async () => expect(await toldOf(ben, event)).toEqual(["event.cancelled"]));
+  });
+
+  test("is told of with the host's reason, and that it was a place and no booking", async () => {
+    const { event } = await soldOut(1, { title: "Recital" });
+    await ben.waitsFor(event);
+    await hanna.does(200, "POST", `/events/${event.id}/cancel`, { reason: "Rain; sorry" });
+    await eventually(async () => expect(await toldOf(ben, event)).toEqual(["event.cancelled"]));
+    const notices = await ben.isTold("event.cancelled");
+    expect(notices.find(({ eventId }) => eventId === event.id)).toMatchObject({
+      title: "Cancelled: Recital",
+      body: "«Recital» is cancelled, and your place on its waiting list with it. Reason: Rain; sorry",
+      data: { eventId: event.id, bookingId: null, reason: "Rain; sorry" },
+    });
+  });
+
+  test("has nobody on it from the moment of the cancellation, also for who looks, leaves or joins", async () => {
+    const { event } = await soldOut(1);
+    await ben.waitsFor(event);
+    const ending = database.holds(/DELETE FROM waitlist WHERE id/);
+    const cancelling = hanna.does(200, "POST", `/events/${event.id}/cancel`);
+    try {
+      await ending.isReached;
+      expectRefusal(await ben.tries("GET", place(event)), 404, "WAITLIST_ENTRY_NOT_FOUND");
+    } finally {
+      database.works();
+      ending.letGo();
+    }
+    await cancelling;
+    for (const person of [ben, cleo]) {
+      expectRefusal(await person.tries("GET", place(event)), 404, "WAITLIST_ENTRY_NOT_FOUND");
+      expectRefusal(await person.triesToWait(event), 409, "EVENT_NOT_BOOKABLE");
+      await person.does(204, "DELETE", place(event));
+    }
+  });
+
+  /** An event for which so many wait, who have come in this order. */
+  async function manyWait(size: number) {
+    const { event } = await soldOut(1);
+    const people = await crowd(system, api, size);
+    const entries = people.map(() => newId());
+    await system.database.query(
+      `INSERT INTO waitlist (id, event_id, user_id, quantity, created_at)
+       SELECT id, $1, user_id, 1, now() FROM unnest($2::uuid[], $3::uuid[]) AS made (id, user_id)`,
+      [event.id, entries, people.map(({ who }) => who.id)],
+    );
+    return { event, entries };
+  }
+  const tellsEachOnce = (event: Event, people: number) =>
+    eventually(async () =>
+      expect(
+        await system.database.query(
+          `SELECT count(*)::int AS told, count(DISTINCT user_id)::int AS people FROM notifications
+            WHERE event_id = $1 AND type = 'event.cancelled'`,
+          [event.id],
+        ),
+      ).toEqual([{ told: people, people }]),
+    );
+
+  test("ends in chunks when it is long: no transaction takes all of it", async () => {
+    const { event } = await manyWait(1100);
+    await system.database.query(
+      `CREATE TABLE ended (by xid8);
+       CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN INSERT INTO ended VALUES (pg_current_xact_id()); RETURN NULL; END $$;
+       CREATE TRIGGER note_end AFTER DELETE ON waitlist FOR EACH ROW EXECUTE FUNCTION note_end()`,
+    );
+    try {
+      await hanna.does(200, "POST", `/events/${event.id}/cancel`);
+      const chunks = await system.database.query(
+        "SELECT count(*)::int AS size FROM ended GROUP BY by ORDER BY size",
+      );
+      expect(chunks.map(({ size }) => size)).toEqual([100, 500, 500]);
+    } finally {
+      await system.database.query("DROP TABLE ended; DROP FUNCTION note_end CASCADE");
+    }
+    await tellsEachOnce(event, 1101);
+  });
+
+  test("ends whole, though somebody leaves while it does", async () => {
+    const { event, entries } = await manyWait(501);
+    await whileOpen(
+      system.database,
+      "DELETE FROM waitlist WHERE id = $1",
+      [entries[0]],
+      async (leaving) => {
+        const cancelling = hanna.does(200, "POST", `/events/${event.id}/cancel`);
+        await leaving.isWaitedFor(1);
+        await leaving.commits();
+        await cancelling;
+      },
+    );
+    expect(await stillWaiting(event)).toBe(0);
+    await tellsEachOnce(event, 501);
   });
 });
 

@@ -118,6 +118,7 @@ export class ModelEvent {
     const closed = this.closed(now);
     if (closed) return closed;
     if (this.hasSeats(person)) return "409 ALREADY_BOOKED";
+    if (quantity > this.capacity) return "409 NOT_ENOUGH_TICKETS";
     if (this.left >= quantity) return "409 TICKETS_AVAILABLE";
     if (this.waiting.some((one) => one.person === person)) return "409 ALREADY_WAITING";
     this.waiting.push({ person, quantity });
@@ -156,10 +157,11 @@ export class ModelEvent {
 
   changeCapacity(capacity: number, now: number): Outcome {
     if (!this.changeable(now)) return "409 INVALID_TRANSITION";
+    if (capacity < this.taken) this.sweep(now);
     if (capacity < this.taken) return "409 CAPACITY_BELOW_SOLD";
     const larger = capacity > this.capacity;
     this.capacity = capacity;
-    if (larger) this.promote(now);
+    if (larger) this.sweep(now);
     return "200";
   }
 
@@ -173,7 +175,7 @@ export class ModelEvent {
     if (!this.changeable(now)) return "409 INVALID_TRANSITION";
     const changed = this.onSale !== open;
     this.onSale = open;
-    if (changed) this.promote(now);
+    if (changed) this.sweep(now);
     return "200";
   }
 
@@ -186,7 +188,7 @@ export class ModelEvent {
   publish(now: number): Outcome {
     if (this.status !== "postponed" || this.endsAt <= now) return "409 INVALID_TRANSITION";
     this.status = "published";
-    this.promote(now);
+    this.sweep(now);
     return "200";
   }
 
@@ -195,6 +197,7 @@ export class ModelEvent {
     this.status = "cancelled";
     this.expire(now);
     for (const one of this.bookings) if (isActive(one)) this.end(one);
+    this.waiting = [];
     return "200";
   }
 

@@ -1,4 +1,4 @@
-import type { Database, Query } from "../../lib/database";
+import type { Command, Database, Query } from "../../lib/database";
 
 /**
  * Stands between a system and its database: every statement of its stores is shown before it is run, whichever way
@@ -19,6 +19,11 @@ export const intercepted =
           before = shown.catch(() => {});
           return shown.then((rewritten) => query(rewritten, bind));
         };
-        return work({ ...rest, query: inOrder });
+        const commit = async (commands: readonly Command[]) => {
+          const shown: Command[] = [];
+          for (const command of commands) shown.push({ ...command, sql: await show(command.sql) });
+          await rest.commit(shown);
+        };
+        return work({ ...rest, query: inOrder, commit });
       }, options),
   });

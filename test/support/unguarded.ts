@@ -4,13 +4,13 @@ import { intercepted } from "./intercepted";
 const MOST_ROUNDS = 100;
 
 /** Changes what a statement says: a guard that is one clause of it is taken away so, and nothing else. */
-export type Rewrite = (sql: string) => string;
+export type Rewrite = (sql: string) => string | Promise<string>;
 
 /** Stands between a system and its database and changes what the statements say. */
 export const rewriting = (rewrite: Rewrite) => intercepted(rewrite);
 
 /** Takes the row locks away: who reads a row no longer waits for whoever is about to change it. */
-export const noLocks: Rewrite = (sql) =>
+export const noLocks = (sql: string): string =>
   sql.replace(/FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?/g, "");
 
 export const withoutLocks = rewriting(noLocks);

@@ -10,10 +10,11 @@ export class UnreliableDatabase {
     return sql;
   });
 
-  /** From now on statements that match fail with this. */
-  fails(statements: RegExp, fault: unknown): void {
+  /** From now on statements that match fail with this, once so many of them have been run. */
+  fails(statements: RegExp, fault: unknown, spared = 0): void {
+    let left = spared;
     this.before = async (sql) => {
-      if (statements.test(sql)) throw fault;
+      if (statements.test(sql) && left-- <= 0) throw fault;
     };
   }
 

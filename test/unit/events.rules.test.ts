@@ -7,6 +7,7 @@ import {
   InvalidTransition,
 } from "../../services/events/events.contract";
 import {
+  cancellation,
   changedFields,
   changesNothing,
   checkCapacity,
@@ -18,6 +19,7 @@ import {
   checkVersion,
   type Event,
   type EventChanges,
+  type EventWithin,
   isVisibleTo,
   LIFECYCLE,
   statusAt,
@@ -85,10 +87,12 @@ describe("The lifecycle", () => {
   const TARGETS: readonly Transition[] = ["published", "postponed", "cancelled"];
   const ahead = { startDateTime: at(1), endDateTime: at(3) };
   const over = { startDateTime: at(-3), endDateTime: at(-1) };
-  const goes = (stored: EventStatus, to: Transition, fields: Partial<Event>) => {
-    const { endDateTime } = event(fields);
+  const goes = (stored: EventStatus, to: Transition, fields: Partial<EventWithin>) => {
+    const { cancellingSince = null, ...times } = fields;
+    const { endDateTime } = event(times);
     const status = statusAt(stored, new Date(endDateTime), NOW);
-    return refusal(() => checkTransition(event({ ...fields, status }), to, NOW)) === undefined;
+    const within = { ...event({ ...times, status }), cancellingSince };
+    return refusal(() => checkTransition(within, to, NOW)) === undefined;
   };
 
   /** Every pair there is: may an event of this stored status go there while it lies ahead, and once it is over? */
@@ -144,10 +148,24 @@ describe("The lifecycle", () => {
     }
   });
 
-  test("a cancellation that broke off half-way can be taken up until no seat is taken", () => {
-    expect(goes("cancelled", "cancelled", { numberOfAttendees: 1 })).toBe(true);
+  test("a cancellation that broke off half-way can be taken up until it has come to its end", () => {
+    expect(goes("cancelled", "cancelled", { cancellingSince: NOW })).toBe(true);
     expect(goes("cancelled", "cancelled", { numberOfAttendees: 0 })).toBe(false);
-    expect(goes("cancelled", "published", { numberOfAttendees: 1 })).toBe(false);
+    expect(goes("cancelled", "published", { cancellingSince: NOW })).toBe(false);
+  });
+
+  test("a cancellation is begun once; a reason that was not given yet may follow until its end", () => {
+    const cancelled = event({ status: "cancelled" });
+    const unfinished = { ...cancelled, cancellingSince: NOW, cancelledBecause: null };
+    expect(cancellation(event({ status: "published" }), NOW, "Rain")).toEqual({
+      status: "cancelled",
+      cancelledBecause: "Rain",
+      cancellingSince: NOW,
+    });
+    expect(cancellation(unfinished, NOW, "Rain")).toEqual({ cancelledBecause: "Rain" });
+    expect(cancellation(unfinished, NOW, null)).toBeNull();
+    expect(cancellation({ ...unfinished, cancelledBecause: "Snow" }, NOW, "Rain")).toBeNull();
+    expect(cancellation({ ...unfinished, cancellingSince: null }, NOW, "Rain")).toBeNull();
   });
 
   /** The words of a refused step. */

@@ -16,9 +16,9 @@ const laneOf = (request: string) => request.slice(0, 1);
 const answerTo = (request: string): Settled<string> => ({ answer: request.toLowerCase() });
 const FAULT = new Error("One's fault");
 
-/** Lets everything that is ready to go on do so; no timer ever fires here. */
+/** Lets everything that is ready to go on do so, also what waits for the end of the turn; no timer ever fires here. */
 const settle = async () => {
-  for (let i = 0; i < 50; i++) await Promise.resolve();
+  for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
 };
 
 /** A group commit whose rounds a test ends when it likes. */
@@ -67,7 +67,7 @@ function counter(options: Partial<Options> = {}) {
   return { group, submit, answered, nth, asked: () => rounds.map(({ requests }) => requests) };
 }
 
-beforeEach(() => jest.useFakeTimers());
+beforeEach(() => jest.useFakeTimers({ doNotFake: ["setImmediate"] }));
 afterEach(() => {
   expect(jest.getTimerCount()).toBe(0);
   jest.useRealTimers();
@@ -110,6 +110,26 @@ describe("A batch", () => {
     expect(answered).toEqual(["a1"]);
     await nth(1).commits();
     expect(answered).toEqual(["a1", "b1", "a2"]);
+  });
+
+  test("is answered when the next one is on its way, not while that is made ready", async () => {
+    const seen: string[] = [];
+    const group = createGroupCommit<string, string>({
+      most: 100,
+      waiting: 1000,
+      waitingInLane: 1000,
+      lanes: 2,
+      laneOf,
+      async commit(requests) {
+        for (let steps = 10; steps > 0; steps--) await Promise.resolve();
+        seen.push(`sent ${requests}`);
+        return requests.map(answerTo);
+      },
+      isOnesFault: () => false,
+    });
+    const ask = async (request: string) => seen.push(await group.submit(request));
+    await Promise.all([ask("A1"), ask("A2")]);
+    expect(seen).toEqual(["sent A1", "sent A2", "a1", "a2"]);
   });
 
   test("is never under way beside another one, whatever comes when", async () => {

@@ -9,6 +9,7 @@ import {
   eventUpdated,
   type Notice,
   promoted,
+  waitingEnded,
 } from "../../services/notifications/notifications.rules";
 import { faultyFields } from "../support/guarded";
 
@@ -168,11 +169,21 @@ describe("What people are told", () => {
       body: expect.stringContaining("Reason: Rain"),
       data: { reason: "Rain", bookingId: null },
     });
-    expect(eventCancelled({ ...event, reason: "Flood" })).toMatchObject({
+    const ended = { eventId: event.eventId, eventTitle: event.title };
+    expect(eventCancelled({ ...ended, explanation: "Flood" })).toMatchObject({
       type: "event.cancelled",
       body: expect.stringContaining("Reason: Flood"),
     });
-    for (const notice of [eventUpdated(postponed), eventCancelled({ ...event, reason: null })]) {
+    expect(waitingEnded({ ...ended, explanation: "Flood" })).toMatchObject({
+      type: "event.cancelled",
+      body: "«An evening» is cancelled, and your place on its waiting list with it. Reason: Flood",
+      data: { reason: "Flood", bookingId: null },
+    });
+    for (const notice of [
+      eventUpdated(postponed),
+      eventCancelled({ ...ended, explanation: null }),
+      waitingEnded({ ...ended, explanation: null }),
+    ]) {
       expect(notice.body).not.toContain("Reason");
       expect(notice.data.reason).toBeNull();
     }
@@ -210,7 +221,8 @@ describe("What people are told", () => {
               }),
             ),
           ),
-          eventCancelled({ ...event, title: name, reason }),
+          eventCancelled({ eventId: event.eventId, eventTitle: name, explanation: reason }),
+          waitingEnded({ eventId: event.eventId, eventTitle: name, explanation: reason }),
         ];
         for (const notice of told) {
           const fields = { title: notice.title, body: notice.body, data: notice.data };

@@ -1,0 +1,101 @@
+import { type Database, openDatabase } from "../../lib/database";
+import { leastIdAt, newId } from "../../lib/ids";
+import { writeOutbox } from "../../mixins/outbox";
+import { createTestDatabase, type TestDatabase } from "../support/database";
+import { eventually } from "../support/eventually";
+
+// Each node has an outbox module of its own, which knows what that node has written.
+type Outbox = typeof import("../../mixins/outbox");
+
+let database: TestDatabase;
+let pool: Database;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = openDatabase(database.url, { connections: 4 });
+});
+afterAll(async () => {
+  await pool?.close();
+  await database?.drop();
+});
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Another node, of which what it tells is kept; `hear` may fail, as a listener does. */
+function startNode(hear: (what: string) => void = () => {}) {
+  const told: string[] = [];
+  let outbox: Outbox | undefined;
+  jest.isolateModules(() => {
+    outbox = require("../../mixins/outbox");
+  });
+  if (!outbox) throw new Error("The module was not loaded");
+  const tell = async (_name: string, payload: object) => {
+    const { what } = payload as { what: string };
+    hear(what);
+    told.push(what);
+  };
+  const relay = outbox.relayOutbox(pool, tell, silent);
+  return { told, write: outbox.writeOutbox, stop: () => relay.stop() };
+}
+
+const eventOf = (what: string, id = newId()) => ({
+  id,
+  type: "booking",
+  action: "confirmed",
+  aggregateId: newId(),
+  aggregateVersion: 1,
+  occurredAt: new Date(),
+  correlationId: null,
+  data: { what },
+});
+
+const secondsAgo = (seconds: number) => leastIdAt(new Date(Date.now() - seconds * 1000));
+
+const left = async () =>
+  (await database.query("SELECT data->>'what' AS what FROM outbox ORDER BY id")).map(
+    ({ what }) => what,
+  );
+
+test("A node that writes nothing tells what is old and leaves the rest to who wrote it", async () => {
+  // This process has no relay: it has died, or is about to tell.
+  await pool.prepared(({ query }) =>
+    writeOutbox(query, [eventOf("left by a crash", secondsAgo(10)), eventOf("just written")]),
+  );
+  const idle = startNode();
+  try {
+    await eventually(async () => expect(await left()).toEqual(["just written"]));
+    expect(idle.told).toEqual(["left by a crash"]);
+  } finally {
+    await idle.stop();
+  }
+});
+
+test("A node that writes tells what it has written, and others' with it", async () => {
+  expect(await left()).toEqual(["just written"]);
+  const busy = startNode();
+  try {
+    await pool.prepared(({ query }) => busy.write(query, [eventOf("its own")]));
+    await eventually(async () => expect(await left()).toEqual([]));
+    expect(busy.told).toEqual(["just written", "its own"]);
+  } finally {
+    await busy.stop();
+  }
+});
+
+test("What cannot be told stays, and is told later", async () => {
+  let tries = 0;
+  let away = true;
+  const node = startNode(() => {
+    tries++;
+    if (away) throw new Error("The listener's node is away");
+  });
+  try {
+    await pool.prepared(({ query }) => node.write(query, [eventOf("tried again")]));
+    await eventually(async () => expect(tries).toBeGreaterThanOrEqual(2));
+    expect(await left()).toEqual(["tried again"]);
+    away = false;
+    await eventually(async () => expect(await left()).toEqual([]));
+    expect(node.told).toEqual(["tried again"]);
+  } finally {
+    await node.stop();
+  }
+});

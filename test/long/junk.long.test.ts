@@ -7,9 +7,9 @@ const eachRoute = test.each(routes.map((route) => [nameOf(route), route] as cons
 /** Of one route, under whatever else the machine does. */
 const WITHIN_MS = 300_000;
 
-/** The same as in the short test, for longer; over TCP every call is JSON on the way, which has traps of its own. */
+/** The same as in the short test, for longer, and other junk each time it is run; over TCP every call is JSON on the way, which has traps of its own. */
 describe.each<[Spread, number]>([
-  ["one process", 300],
+  ["one process", 150],
   ["a broker each over TCP", 60],
 ])("Junk in %s", (spread, runs) => {
   let arena: Arena;

@@ -73,7 +73,10 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   "events.postpone": [
     ...["status", "version", "updated_at", "start_date_time", "end_date_time"],
   ].map((column) => `events.${column}`),
-  "events.cancel": ["events.status", "events.version", "events.updated_at", ...CANCELS_BOOKINGS],
+  "events.cancel": [
+    ...["events.status", "events.version", "events.updated_at", "events.cancelled_because"],
+    ...["-waitlist", ...CANCELS_BOOKINGS],
+  ],
   "events.delete": [
     ...["events.status", "events.version", "events.updated_at", "events.deleted_at"],
     ...["-events", "-waitlist", ...CANCELS_BOOKINGS],
@@ -407,6 +410,11 @@ export class Arena {
       ...((isAdmin && ADMIN_MAY_CHANGE[route?.action ?? ""]) || []),
     ]);
     const actor = typeof request.as === "string" ? this.people.get(request.as)?.who.id : undefined;
+    const cancelled = new Set(
+      counted
+        .filter(({ table, after }) => table === "events" && after?.status !== "published")
+        .map(({ key }) => key),
+    );
     const seatOf = (row: Row | undefined) => `${row?.event_id} ${row?.user_id}`;
     const rowsOf = (wanted: string, isWanted: (change: Change) => boolean) =>
       counted.filter((change) => change.table === wanted && isWanted(change));
@@ -426,7 +434,9 @@ export class Arena {
       const owner = before && OWNER[table] ? before[OWNER[table]] : undefined;
       const isSeats = table === "events" && columns.join() === "number_of_attendees";
       const isTheirs = owner !== undefined && owner !== actor;
-      if (actor && isTheirs && !isAdmin && !isSeats && !byPromotion) {
+      // Whoever waits for an event that is cancelled or removed waits no more.
+      const byEnd = table === "waitlist" && !after && cancelled.has(String(before?.event_id));
+      if (actor && isTheirs && !isAdmin && !isSeats && !byPromotion && !byEnd) {
         throw new Error(`${table} of somebody else: ${told(change)}`);
       }
     }

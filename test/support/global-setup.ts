@@ -33,6 +33,22 @@ async function testServer(): Promise<{ adminUrl: string; owner: string; stop(): 
   return { adminUrl: embedded.adminUrl, owner: "marquee", stop };
 }
 
+/** What names all databases of this run, and nobody else's. */
+const prefix = `marquee_test_${process.pid}_`;
+
+/** The databases that test files have done with. */
+async function leftOf(admin: Client): Promise<string[]> {
+  const { rows } = await admin.query(
+    "SELECT datname FROM pg_database WHERE starts_with(datname, $1)",
+    [prefix],
+  );
+  return rows.map(({ datname }) => datname);
+}
+
+async function dropAll(admin: Client, names: string[]): Promise<void> {
+  for (const name of names) await admin.query(`DROP DATABASE ${name}`);
+}
+
 /** Makes one migrated database, of which every test file gets a copy of its own. */
 export default async function setup(): Promise<void> {
   const { adminUrl, owner, stop } = await testServer();
@@ -57,9 +73,11 @@ export default async function setup(): Promise<void> {
   process.env.MARQUEE_TEST_ADMIN_URL = adminUrl;
   process.env.MARQUEE_TEST_URL = url.href;
   process.env.MARQUEE_TEST_OWNER = owner;
+  process.env.MARQUEE_TEST_PREFIX = prefix;
   globalThis.marqueeTestDatabase = {
     async stop() {
-      await admin.query(`DROP DATABASE ${template}`);
+      // A server of the tests' own goes as a whole.
+      if (process.env.TEST_DATABASE_URL) await dropAll(admin, [template, ...(await leftOf(admin))]);
       await admin.end();
       await stop();
     },

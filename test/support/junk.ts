@@ -10,6 +10,7 @@ import type { Rule } from "../../lib/contract/rules";
 import { parametersOf } from "../../services/api/parameters";
 import { type Route, routesOf } from "../../services/api/routes";
 import { contracts } from "../../services/contracts";
+import { anyText } from "./any-text";
 import { inDays } from "./people";
 
 export const routes: readonly Route[] = routesOf(contracts);
@@ -174,7 +175,7 @@ const junkJson: fc.Arbitrary<string> = fc.oneof(
     `[${Array(21).fill('"tag"').join()}]`,
     "⟦deep:500⟧",
   ),
-  fc.string({ unit: "binary", maxLength: 60 }).map(asJson),
+  anyText({ maxLength: 60 }).map(asJson),
   fc.jsonValue({ maxDepth: 3 }).map(asJson),
 );
 
@@ -407,7 +408,7 @@ function bodyOf(route: Route): fc.Arbitrary<string> {
     {
       weight: 1,
       arbitrary: fc
-        .tuple(fc.string({ unit: "binary", maxLength: 20 }), junkJson)
+        .tuple(anyText({ maxLength: 20 }), junkJson)
         .map(([name, json]) => [field(name, json)]),
     },
   );

@@ -1,3 +1,4 @@
+import type { ServiceBroker } from "moleculer";
 import {
   type Caller,
   type Contract,
@@ -200,7 +201,10 @@ describe("An announcement from an outbox", () => {
   /** The services, with what hands out `announce` when it starts. */
   async function withAnnounce(
     heard: (words: string) => Promise<void>,
-    work: (announce: (name: string, payload: object) => Promise<void>) => Promise<void>,
+    work: (
+      announce: (name: string, payload: object) => Promise<void>,
+      broker: ServiceBroker,
+    ) => Promise<void>,
   ): Promise<void> {
     let given: Parameters<typeof work>[0] | undefined;
     const relays = defineContract({
@@ -215,9 +219,9 @@ describe("An announcement from an outbox", () => {
         given = announce;
       },
     });
-    await withBroker([...servicesOf(heard), relay], async () => {
+    await withBroker([...servicesOf(heard), relay], async (broker) => {
       if (!given) throw new Error("The relay has not started");
-      await work(given);
+      await work(given, broker);
     });
   }
 
@@ -239,6 +243,22 @@ describe("An announcement from an outbox", () => {
         await announced;
       },
     );
+  });
+
+  test("fails when it cannot be sent to other nodes", async () => {
+    const silent = async () => {};
+    await withAnnounce(silent, async (announce, broker) => {
+      const { transit, options } = broker;
+      // As a transporter that has lost its connection.
+      const away = { sendEvent: () => Promise.reject(new Error("Nobody is connected")) };
+      Object.assign(broker, { transit: away, options: { ...options, disableBalancer: true } });
+      try {
+        const announced = announce("greetings.said", { words: "Hello" });
+        await expect(announced).rejects.toThrow("Nobody is connected");
+      } finally {
+        Object.assign(broker, { transit, options });
+      }
+    });
   });
 
   test("that somebody cannot hear, or nobody knows, is in nobody else's way", async () => {

@@ -179,7 +179,7 @@ describe("The judge sees what is wrong", () => {
       );
     };
     await expect(arena.judge(nobodysBooking)).rejects.toThrow(
-      "Refused, and yet changed: a row more in outbox_written",
+      "Refused, and yet changed: a row more in outbox",
     );
   });
 

@@ -9,8 +9,8 @@ const WITHIN_MS = 300_000;
 
 /** The same as in the short test, for longer, and other junk each time it is run; over TCP every call is JSON on the way, which has traps of its own. */
 describe.each<[Spread, number]>([
-  ["one process", 150],
-  ["a broker each over TCP", 60],
+  ["one process", 300],
+  ["a broker each over TCP", 120],
 ])("Junk in %s", (spread, runs) => {
   let arena: Arena;
   beforeAll(async () => {

@@ -13,19 +13,20 @@ import { intercepted } from "./intercepted";
 import { asJson, type JunkRequest, junkFor, NOBODYS_ID, nameOf, routes, type Sender } from "./junk";
 import { Api, type Person } from "./people";
 import { type Spread, startTestSystem, type TestSystem } from "./system";
+import { type Change, type Row, WatchedTables } from "./watched-tables";
 
 /** Only for a booking in its place does somebody lose a place on a waiting list by what others do. */
 const WAITED_ENOUGH = "waitlist → bookings";
 /** Seats that become free go to who waits, and what has become of bookings is written down to be told. */
 const PROMOTES = [
   ...["+bookings", "+tickets", WAITED_ENOUGH, "events.number_of_attendees"],
-  "+outbox_written",
+  "+outbox",
 ];
 const CANCELS_BOOKINGS = [
   ...["status", "cancel_reason", "hold_expires_at", "version", "updated_at"].map(
     (column) => `bookings.${column}`,
   ),
-  ...["tickets.status", "events.number_of_attendees", "+outbox_written"],
+  ...["tickets.status", "events.number_of_attendees", "+outbox"],
 ];
 const CHECKS_IN = ["tickets.status", "tickets.checked_in_at"];
 
@@ -83,7 +84,7 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "bookings.create": [
     ...["+bookings", "+tickets", "events.number_of_attendees"],
-    ...["+outbox_written", "+idempotency_keys"],
+    ...["+outbox", "+idempotency_keys"],
   ],
   "bookings.cancel": [...CANCELS_BOOKINGS, ...PROMOTES],
   "bookings.joinWaitlist": ["+waitlist", "+idempotency_keys"],
@@ -107,43 +108,6 @@ const GENERAL_CODES = new Set([
 
 /** What it answers for an Idempotency-Key, where it takes one. */
 const KEY_CODES = ["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"];
-
-/**
- * What is in the outbox goes as it is told, a moment later or before anybody looks. What has been in it since the
- * last request stays here, and is what counts.
- */
-const KEEP_OUTBOX = `
-  CREATE TABLE outbox_written (LIKE outbox);
-  CREATE FUNCTION keep_outbox() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO outbox_written SELECT NEW.*; RETURN NULL; END $$;
-  CREATE TRIGGER keep_outbox AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION keep_outbox()`;
-
-type Row = Record<string, unknown>;
-/** Rows by table and key. */
-type Snapshot = Map<string, Map<string, Row>>;
-
-interface Change {
-  table: string;
-  key: string;
-  before: Row | undefined;
-  after: Row | undefined;
-  columns: string[];
-}
-
-function changesBetween(before: Snapshot, after: Snapshot): Change[] {
-  const changes: Change[] = [];
-  for (const [table, rows] of after) {
-    const old = before.get(table) ?? new Map<string, Row>();
-    for (const key of new Set([...old.keys(), ...rows.keys()])) {
-      const [was, is] = [old.get(key), rows.get(key)];
-      const columns = Object.keys(was ?? is ?? {}).filter(
-        (column) => asJson(was?.[column]) !== asJson(is?.[column]),
-      );
-      if (columns.length) changes.push({ table, key, before: was, after: is, columns });
-    }
-  }
-  return changes;
-}
 
 const told = ({ table, before, after, columns }: Change): string =>
   before && after
@@ -170,10 +134,6 @@ export class Arena {
   interfere: ((sql: string) => Promise<void>) | undefined;
 
   private readonly agent = new Agent({ keepAlive: true });
-  private readonly sql: Client;
-  private tables: string[] = [];
-  private state: Snapshot = new Map();
-  private sum = "";
   private fresh = 0;
   private readonly people = new Map<string, Person>();
   /** The hash of the password that each person knows. */
@@ -184,9 +144,9 @@ export class Arena {
     private readonly system: TestSystem,
     private readonly api: Api,
     private readonly description: DescriptionCheck,
-  ) {
-    this.sql = new Client({ connectionString: system.database.url });
-  }
+    private readonly sql: Client,
+    private readonly tables: WatchedTables,
+  ) {}
 
   static async open(spread: Spread = "one process"): Promise<Arena> {
     let arena: Arena | undefined;
@@ -198,17 +158,11 @@ export class Arena {
     const environment = { BOOKING_HOLD_SECONDS: "604800" };
     const system = await startTestSystem({ wrapDatabase, spread, environment });
     const api = await Api.at(system.origin);
-    arena = new Arena(system, api, await describedBy(system.origin));
-    await arena.sql.connect();
-    await arena.sql.query(KEEP_OUTBOX);
-    const { rows } = await arena.sql.query(
-      `SELECT table_name FROM information_schema.tables
-        WHERE table_schema = 'public' AND table_name <> 'outbox' ORDER BY 1`,
-    );
-    arena.tables = rows.map(({ table_name }) => table_name);
-    const catalogue = await arena.sql.query(
-      "SELECT id FROM available_events ORDER BY name LIMIT 1",
-    );
+    const sql = new Client({ connectionString: system.database.url });
+    await sql.connect();
+    const description = await describedBy(system.origin);
+    arena = new Arena(system, api, description, sql, await WatchedTables.open(sql));
+    const catalogue = await sql.query("SELECT id FROM available_events ORDER BY name LIMIT 1");
     arena.things.set("availableEvent", catalogue.rows[0].id);
     const ended = await api.attendee("Ended");
     arena.things.set("token:ended", ended.token);
@@ -217,10 +171,15 @@ export class Arena {
     return arena;
   }
 
+  /** @throws Error where a row changed that the judge cannot have seen */
   async close(): Promise<void> {
     this.agent.destroy();
-    await this.sql.end();
-    await this.system.stop();
+    try {
+      await this.tables.check();
+    } finally {
+      await this.sql.end();
+      await this.system.stop();
+    }
   }
 
   /** Runs a statement beside the system, with `⟦things⟧` in it. */
@@ -244,10 +203,9 @@ export class Arena {
       }
     };
     note(() => this.judgeAnswer(request, answer));
-    if ((await this.checksum()) !== this.sum) {
-      const before = this.state;
-      this.state = await this.snapshot();
-      note(() => this.judgeChanges(request, answer, changesBetween(before, this.state)));
+    const changes = await this.tables.look();
+    if (changes.length) {
+      note(() => this.judgeChanges(request, answer, changes));
       const route = this.routeOf(request);
       if (answer.status < 300 && route?.action === "auth.refresh") this.takeTokens(answer.text);
       await this.heal();
@@ -442,37 +400,12 @@ export class Arena {
     }
   }
 
-  private async checksum(): Promise<string> {
-    const { rows } = await this.sql.query(
-      this.tables
-        .map(
-          (table) => `SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) AS sum FROM ${table} t`,
-        )
-        .join(" UNION ALL "),
-    );
-    return rows.map(({ sum }) => sum).join();
-  }
-
-  private async snapshot(): Promise<Snapshot> {
-    const state: Snapshot = new Map();
-    for (const table of this.tables) {
-      const { rows } = await this.sql.query(`SELECT to_jsonb(t) - 'search' AS row FROM ${table} t`);
-      state.set(table, new Map(rows.map(({ row }) => [keyOf(row), row])));
-    }
-    this.sum = await this.checksum();
-    return state;
-  }
-
-  private row(table: string, id: string | undefined): Row | undefined {
-    return id === undefined ? undefined : this.state.get(table)?.get(id);
-  }
-
   /** Whether somebody still has the account, password, role and session they had. */
   private isWell(person: Person | undefined, role: Role): boolean {
     if (!person) return false;
     const claims = Buffer.from(person.token.split(".")[1] ?? "", "base64url").toString();
-    const user = this.row("users", person.who.id);
-    const session = this.row("sessions", JSON.parse(claims).sid);
+    const user = this.tables.row("users", person.who.id);
+    const session = this.tables.row("sessions", JSON.parse(claims).sid);
     const signsIn =
       user?.email === person.who.email && user.password_hash === this.passwords.get(person);
     return signsIn && user.role === role && !user.deleted_at && session?.ended_at === null;
@@ -512,7 +445,7 @@ export class Arena {
     fields: { status?: "published" | "draft"; price?: number; currency?: string } = {},
   ): Promise<void> {
     const { status = "published", price = 0 } = fields;
-    const row = this.row("events", this.things.get(name));
+    const row = this.tables.row("events", this.things.get(name));
     const isWell =
       this.isInOrder(row, host, status) && row.price === price && Number(row.capacity) >= 100;
     if (!isWell)
@@ -525,9 +458,9 @@ export class Arena {
 
   /** The rows of a table that say that somebody has, or waits for, seats of an event. */
   private rowsOf(table: "bookings" | "waitlist", eventId: string, { who }: Person): Row[] {
-    return [...(this.state.get(table)?.values() ?? [])].filter(
-      (row) => row.event_id === eventId && row.user_id === who.id,
-    );
+    return this.tables
+      .rows(table)
+      .filter((row) => row.event_id === eventId && row.user_id === who.id);
   }
 
   /** An event of one seat, which is taken, and for which the attendee waits or not. */
@@ -538,7 +471,7 @@ export class Arena {
     attendee: Person,
   ): Promise<void> {
     let id = this.things.get(`event:${kind}`) ?? "";
-    const row = this.row("events", id);
+    const row = this.tables.row("events", id);
     const isWell =
       this.isInOrder(row, host, "published") &&
       row.price === 0 &&
@@ -557,7 +490,7 @@ export class Arena {
   /** Somebody's booking, of two seats; the first ticket is still to be shown, the second one was. */
   private async booking(whose: "own" | "other", person: Person, host: Person): Promise<void> {
     const eventId = this.things.get(`event:${whose}`) ?? "";
-    const row = this.row("bookings", this.things.get(`booking:${whose}`));
+    const row = this.tables.row("bookings", this.things.get(`booking:${whose}`));
     if (row?.status !== "confirmed" || row.event_id !== eventId || row.user_id !== person.who.id) {
       const { id, tickets } = await person.books({ id: eventId }, 2);
       this.things.set(`booking:${whose}`, id);
@@ -567,14 +500,14 @@ export class Arena {
       }
     }
     const isIn = (name: string) =>
-      this.row("tickets", this.things.get(`ticket:${name}`))?.status === "checked_in";
+      this.tables.row("tickets", this.things.get(`ticket:${name}`))?.status === "checked_in";
     const door = (name: string, step = "") =>
       host.does(200, "POST", `/events/${eventId}/check-in${step}`, {
         code: this.things.get(`code:${name}`),
       });
     if (isIn(whose)) await door(whose, "/undo");
     if (!isIn(`${whose}Shown`)) await door(`${whose}Shown`);
-    const notice = this.row("notifications", this.things.get(`notification:${whose}`));
+    const notice = this.tables.row("notifications", this.things.get(`notification:${whose}`));
     if (notice?.user_id !== person.who.id) {
       const [first] = await person.isTold("booking.confirmed");
       this.things.set(`notification:${whose}`, first.id);
@@ -584,7 +517,7 @@ export class Arena {
   /** Seats that the attendee has not paid for yet. */
   private async hold(person: Person): Promise<void> {
     const eventId = this.things.get("event:priced") ?? "";
-    const row = this.row("bookings", this.things.get("booking:held"));
+    const row = this.tables.row("bookings", this.things.get("booking:held"));
     if (row?.status === "pending" && row.event_id === eventId && row.user_id === person.who.id) {
       return;
     }
@@ -610,14 +543,13 @@ export class Arena {
       this.isActive(row) &&
       row.id !== this.things.get("booking:own") &&
       row.id !== this.things.get("booking:held");
-    for (const [id, row] of this.state.get("bookings") ?? []) {
-      if (spare(row)) await attendee.cancels({ id });
+    for (const row of this.tables.rows("bookings").filter(spare)) {
+      await attendee.cancels({ id: String(row.id) });
     }
     await this.fullEvent("full", other, stranger, attendee);
     await this.fullEvent("waited", host, stranger, attendee);
-    // What counts is what a request writes: all that ever was there would make every look longer than the last.
-    await this.sql.query("TRUNCATE outbox_written");
-    this.state = await this.snapshot();
+    // What this has changed is no request's.
+    await this.tables.look();
   }
 
   /** The column of a new row that holds what only the system decides; undefined where all is well. */
@@ -627,7 +559,7 @@ export class Arena {
     actor: string | undefined,
     byPromotion: boolean,
   ): string | undefined {
-    const price = Number(this.row("events", String(row.event_id))?.price);
+    const price = Number(this.tables.row("events", String(row.event_id))?.price);
     const wrong: Record<string, Record<string, boolean>> = {
       users: {
         id: row.id === NOBODYS_ID,
@@ -653,10 +585,6 @@ export class Arena {
     return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];
   }
 }
-
-/** What tells a row from the others of its table. */
-const keyOf = (row: Row): string =>
-  String(row.id ?? row.token_hash ?? row.name ?? `${row.user_id} ${row.key}`);
 
 /** Column that says whose a row is. */
 const OWNER: Readonly<Record<string, string>> = {

@@ -48,6 +48,10 @@ const COLUMNS = `e.id, e.title, e.description, e.location, e.latitude, e.longitu
   e.sale_starts_at AS "saleStartsAt", e.sale_ends_at AS "saleEndsAt",
   e.attachment_url AS "attachmentUrl", e.version, e.created_at AS "createdAt", e.updated_at AS "updatedAt"`;
 
+/** What only this service knows of an event. */
+type Within = Required<Omit<StatusChange, "status">>;
+const WITHIN_COLUMNS = `e.cancelling_since AS "cancellingSince", e.cancelled_because AS "cancelledBecause"`;
+
 // The host's name is read from the neighbour's table: a list asks for a hundred of them at once.
 const JOINS = "JOIN users h ON h.id = e.host_id";
 
@@ -80,9 +84,6 @@ const toEvent = (row: EventRow, now: Date): Event => ({
   createdAt: row.createdAt.toISOString(),
   updatedAt: row.updatedAt.toISOString(),
 });
-
-const CANCELLING = `
-  SELECT cancelling_since AS "cancellingSince", cancelled_because AS "cancelledBecause" FROM events WHERE id = $id`;
 
 /** Fields of the API as columns of the table. */
 function toColumns({ coordinates, ...fields }: EventChanges): Record<string, unknown> {
@@ -148,18 +149,20 @@ export type EventsStore = ReturnType<typeof eventsStore>;
 export function eventsStore(database: Database) {
   const events = defineEvent(database.sequelize);
 
-  const read = async (id: string, now: Date, transaction?: Transaction): Promise<Event> => {
+  const rowOf = async (id: string, transaction?: Transaction): Promise<EventRow & Within> => {
     // FOR UPDATE OF e: the event's row is the first lock of every transaction that changes an event or its
     // seats; all who change it queue here, and what is read is what will be changed.
-    const [row] = await database.query<EventRow>(
-      `SELECT ${COLUMNS} FROM events e ${JOINS} WHERE e.id = $id AND e.deleted_at IS NULL
+    const [row] = await database.query<EventRow & Within>(
+      `SELECT ${COLUMNS}, ${WITHIN_COLUMNS} FROM events e ${JOINS} WHERE e.id = $id AND e.deleted_at IS NULL
        ${transaction ? "FOR UPDATE OF e" : ""}`,
       { id },
       transaction,
     );
     if (!row) throw new EventNotFound({});
-    return toEvent(row, now);
+    return row;
   };
+  const read = async (id: string, now: Date, transaction?: Transaction): Promise<Event> =>
+    toEvent(await rowOf(id, transaction), now);
 
   const page = async (request: EventsRequest, now: Date, sorting: Sorting) => {
     const { where, bind, among } = conditionsOf(request, now);
@@ -219,13 +222,10 @@ export function eventsStore(database: Database) {
     ): Promise<{ before: Event; after: Event }> {
       try {
         return await database.transaction(async (transaction) => {
-          const before = await read(id, now, transaction);
-          const [within] = await database.query<Omit<StatusChange, "status">>(
-            CANCELLING,
-            { id },
-            transaction,
-          );
-          const changes = decide({ ...before, ...within });
+          const row = await rowOf(id, transaction);
+          const before = toEvent(row, now);
+          const { cancellingSince, cancelledBecause } = row;
+          const changes = decide({ ...before, cancellingSince, cancelledBecause });
           if (changes === null) return { before, after: before };
           await events.update(
             { ...toColumns(changes), version: before.version + 1, updatedAt: now },

@@ -16,6 +16,9 @@ const laneOf = (request: string) => request.slice(0, 1);
 const answerTo = (request: string): Settled<string> => ({ answer: request.toLowerCase() });
 const FAULT = new Error("One's fault");
 
+/** More room than any test needs. */
+const ROOMY = { most: 100, waiting: 1000, waitingInLane: 1000, lanes: 2, laneOf };
+
 /** Lets everything that is ready to go on do so, also what waits for the end of the turn; no timer ever fires here. */
 const settle = async () => {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
@@ -40,11 +43,7 @@ function counter(options: Partial<Options> = {}) {
       });
     });
   const group = createGroupCommit<string, string>({
-    most: 100,
-    waiting: 1000,
-    waitingInLane: 1000,
-    lanes: 2,
-    laneOf,
+    ...ROOMY,
     commit,
     isOnesFault: (error) => error === FAULT,
     ...options,
@@ -115,11 +114,7 @@ describe("A batch", () => {
   test("is answered when the next one is on its way, not while that is made ready", async () => {
     const seen: string[] = [];
     const group = createGroupCommit<string, string>({
-      most: 100,
-      waiting: 1000,
-      waitingInLane: 1000,
-      lanes: 2,
-      laneOf,
+      ...ROOMY,
       async commit(requests) {
         for (let steps = 10; steps > 0; steps--) await Promise.resolve();
         seen.push(`sent ${requests}`);
@@ -137,11 +132,8 @@ describe("A batch", () => {
     let most = 0;
     let rounds = 0;
     const group = createGroupCommit<string, string>({
+      ...ROOMY,
       most: 7,
-      waiting: 1000,
-      waitingInLane: 1000,
-      lanes: 2,
-      laneOf,
       async commit(requests) {
         most = Math.max(most, ++underWay);
         for (let turns = (++rounds * 7) % 5; turns > 0; turns--) await Promise.resolve();

@@ -10,9 +10,9 @@ module.exports = {
   roots: ["<rootDir>/test"],
   testMatch: ["**/*.test.ts"],
   testPathIgnorePatterns: ["/node_modules/", "/test/long/"],
-  // What is large, read anew for every file, and of no use to any.
+  // What is large, read anew for every file, and of use to none.
   moduleNameMapper: {
-    "^(?:@rushstack/)?(swagger-ui-dist|ts-command-line)$": "<rootDir>/test/support/stand-ins/$1",
+    "^@rushstack/ts-command-line$": "<rootDir>/test/support/stand-ins/ts-command-line",
   },
   transform: { "^.+\\.ts$": ["@swc/jest", swc] },
   globalSetup: "<rootDir>/test/support/global-setup.ts",

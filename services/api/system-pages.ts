@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { join } from "node:path";
-import { getAbsoluteFSPath } from "swagger-ui-dist";
+import { dirname, join } from "node:path";
 import { MethodNotAllowed, ServiceUnavailable } from "../../lib/errors";
 import { entityTag, isKnown } from "./entity-tag";
 
@@ -87,7 +86,8 @@ export function systemPages(parts: {
   openApi: unknown;
   isReady: () => Promise<boolean>;
 }): SystemPages {
-  const viewer = getAbsoluteFSPath();
+  // Its entry would load into this process all that is for a browser.
+  const viewer = dirname(require.resolve("swagger-ui-dist/package.json"));
   const pages = new Map<string, Page>([
     ["/health/live", async (_req, res) => sendHealthy(res)],
     [

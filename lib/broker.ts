@@ -4,6 +4,7 @@ import type { DestinationStream, LogFn } from "pino";
 import pretty from "pino-pretty";
 import type { Config } from "./config";
 import { ContractValidator } from "./contract/validator";
+import { standardOutput } from "./log-output";
 import { natsWatch, tellsOfFailedTry } from "./nats-watch";
 
 /** No call may hang for ever; each waits this long unless its contract says otherwise. */
@@ -176,7 +177,7 @@ export function brokerOptions(
                   singleLine: true,
                   sync: true,
                 })
-              : undefined),
+              : standardOutput()),
         },
       },
     },

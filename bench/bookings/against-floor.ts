@@ -20,7 +20,7 @@ interface Rounds {
 }
 
 async function readySale(bench: Bench, system: System, { what, events }: Setup): Promise<Sale> {
-  await warmUp(bench, system, events);
+  await warmUp(bench, system, { events });
   return Sale.of(bench, what, { events });
 }
 

@@ -8,7 +8,7 @@ import { bookingsASecond, Sale, warmUp } from "./sale";
 const speedsOf = (bench: Bench, nodes: number) =>
   onSystem(bench, apart(nodes), async (system) => {
     const speed = async (events: number) => {
-      await warmUp(bench, system, events);
+      await warmUp(bench, system, { events, nodes });
       const sale = await Sale.of(bench, `${nodes} nodes, ${events} events`, { events });
       return bookingsASecond(await sale.sell(system));
     };

@@ -87,10 +87,24 @@ export class Sale {
 
 export const bookingsASecond = ({ accepted, seconds }: LoadReport): number => accepted / seconds;
 
-/** Gives a system's code time to be compiled, on events that nothing is measured with. */
-export async function warmUp(bench: Bench, system: System, events = 1): Promise<void> {
-  const sale = await Sale.of(bench, "warming up", { events });
-  await sale.sell(system, { seconds: Math.min(WARM_UP_SECONDS, bench.settings.seconds) });
+/** Of so many events each node that takes bookings has about its share. */
+const EVENTS_FOR_ALL = 32;
+
+/**
+ * Gives a system's code time to be compiled, on events that nothing is measured with.
+ *
+ * @param nodes so many take bookings: an event's all go to one of them, and each needs its time
+ */
+export async function warmUp(
+  bench: Bench,
+  system: System,
+  { events = 1, nodes = 1 } = {},
+): Promise<void> {
+  const sale = await Sale.of(bench, "warming up", {
+    events: nodes > 1 ? Math.max(events, EVENTS_FOR_ALL) : events,
+  });
+  const seconds = Math.min(WARM_UP_SECONDS, bench.settings.seconds) * nodes;
+  await sale.sell(system, { seconds });
 }
 
 /** Every kind of answer and how often it came, for the results. */

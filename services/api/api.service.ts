@@ -7,7 +7,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
-import { accessTokens } from "../../lib/access-tokens";
 import type { Call } from "../../lib/contract/define";
 import { NotFound, ServiceUnavailable } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
@@ -19,7 +18,7 @@ import { endedSessions } from "./ended-sessions";
 import { entityTag, isVersioned } from "./entity-tag";
 import { type GatewayRequest, type GatewayService, metaOf } from "./gateway-request";
 import { httpServer } from "./http-server";
-import { identify } from "./identity";
+import { identify, tokenCheck } from "./identity";
 import { openApiDocument } from "./openapi";
 import { sendProblem } from "./problem";
 import { budgetsOf, spendOn } from "./rate-limits";
@@ -32,7 +31,6 @@ import { sendOptions, systemPages } from "./system-pages";
 export default function apiService({ config, clock }: Kernel): ServiceSchema {
   const budgets = budgetsOf(config);
   const addressOf = clientAddress(config.trustProxy);
-  const tokens = accessTokens(config, clock);
   const sessions = endedSessions();
   let gateway: GatewayService | undefined;
   const service = () => {
@@ -44,6 +42,7 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
   // The contracts have checked names and shapes; Moleculer's own types do not know them.
   const call = ((name: string, params?: unknown) =>
     service().broker.call(name, params)) as Call<Contracts>;
+  const verify = tokenCheck({ config, clock }, call);
 
   const answerOptions = (res: ServerResponse, path: string) => {
     const allow = methodsAt(service().aliases, path);
@@ -52,6 +51,8 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
   };
 
   const fail = (req: GatewayRequest, res: ServerResponse, error: unknown) => {
+    // The server has answered it, because what came after its headers was no HTTP; nothing of ours has failed.
+    if (res.writableEnded && !req.complete) return;
     const { requestId = "", $ctx } = req;
     if ($ctx) sessions.add(metaOf($ctx).endedSessions ?? []);
     // Moleculer-web's word, without a code of ours, for an action that no node has ever run.
@@ -77,7 +78,7 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
     requests.follow(req, res, path);
     try {
       req.address = addressOf(req);
-      req.identity = await identify(req, tokens, sessions);
+      req.identity = await identify(req, verify, sessions);
       await spendOn(budgets, req, res, path);
       if (await pages.serve(req, res, path)) return;
       if (req.method === "OPTIONS") answerOptions(res, path);

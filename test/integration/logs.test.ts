@@ -12,33 +12,43 @@ import { freePort } from "../support/free-port";
 import { Api } from "../support/people";
 import { ask, expectProblem } from "../support/problems";
 import { testConfig } from "../support/system";
+import { onWire } from "../support/wire";
+
+/** A system of all services in one broker, and what it logs. */
+async function loggedSystem(databaseUrl: string, level: string) {
+  const port = await freePort();
+  const config = testConfig(databaseUrl, { PORT: String(port), LOG_LEVEL: level });
+  const lines: string[] = [];
+  const database = openDatabase(databaseUrl, { connections: 3 });
+  const kernel = { config, clock: systemClock, database };
+  const broker = createBroker(
+    brokerOptions(config, { log: { write: (line) => lines.push(line) } }),
+    SERVICE_NAMES.map((name) => services[name](kernel)),
+  );
+  await broker.start();
+  const stop = async () => {
+    await broker.stop();
+    await database.close();
+  };
+  return { origin: `http://127.0.0.1:${port}`, lines, database, stop };
+}
 
 describe("The log of a failed statement", () => {
   test("has its stack and its constraint, but neither addresses nor hashes", async () => {
     const data = await createTestDatabase();
-    const port = await freePort();
-    const config = testConfig(data.url, { PORT: String(port), LOG_LEVEL: "error" });
-    const lines: string[] = [];
-    const database = openDatabase(data.url, { connections: 3 });
-    const kernel = { config, clock: systemClock, database };
-    const broker = createBroker(
-      brokerOptions(config, { log: { write: (line) => lines.push(line) } }),
-      SERVICE_NAMES.map((name) => services[name](kernel)),
-    );
-    await broker.start();
+    const { origin, lines, database, stop } = await loggedSystem(data.url, "error");
     try {
       // PostgreSQL's error then quotes the whole row, and Sequelize's the statement with its values.
       await database.query(
         "ALTER TABLE users ADD CONSTRAINT planted CHECK (email NOT LIKE 'mallory%')",
       );
-      const api = await Api.at(`http://127.0.0.1:${port}`);
+      const api = await Api.at(origin);
       const answer = await api.request("POST", "/auth/register", {
         body: { name: "Mallory", email: "mallory@example.org", password: "correct horse 1" },
       });
       expectProblem(answer, 500, "INTERNAL");
     } finally {
-      await broker.stop();
-      await database.close();
+      await stop();
       await data.drop();
     }
     const log = lines.join("");
@@ -65,17 +75,7 @@ describe("The log of a gateway that cannot serve", () => {
   test("says so once, and once that it can again, however many ask", async () => {
     const data = await createTestDatabase();
     const cable = await cableTo(data.url);
-    const port = await freePort();
-    const config = testConfig(cable.url, { PORT: String(port), LOG_LEVEL: "info" });
-    const lines: string[] = [];
-    const database = openDatabase(cable.url, { connections: 3 });
-    const kernel = { config, clock: systemClock, database };
-    const broker = createBroker(
-      brokerOptions(config, { log: { write: (line) => lines.push(line) } }),
-      SERVICE_NAMES.map((name) => services[name](kernel)),
-    );
-    await broker.start();
-    const origin = `http://127.0.0.1:${port}`;
+    const { origin, lines, stop } = await loggedSystem(cable.url, "info");
     const probes = async (status: number) => {
       for (let times = 0; times < 3; times++) {
         await eventually(async () => {
@@ -100,11 +100,31 @@ describe("The log of a gateway that cannot serve", () => {
         [30, "Ready again"],
       ]);
     } finally {
-      await broker.stop();
-      await database.close();
+      await stop();
       await cable.remove();
       await data.drop();
     }
+  });
+});
+
+describe("The log of a gateway that is sent what is no HTTP", () => {
+  test("has no failure of ours, though the answer was given by somebody else than who was about it", async () => {
+    const data = await createTestDatabase();
+    const { origin, lines, stop } = await loggedSystem(data.url, "warn");
+    try {
+      for (let times = 0; times < 10; times++) {
+        await onWire(origin, async (wire) => {
+          const header =
+            "Host: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+          const bytes = `POST /api/auth/login HTTP/1.1\r\n${header}\r\nZZ\r\nabc\r\n`;
+          expect((await wire.says(bytes).hears()).status).toBe(400);
+        });
+      }
+    } finally {
+      await stop();
+      await data.drop();
+    }
+    expect(lines).toEqual([]);
   });
 });
 

@@ -97,6 +97,14 @@ interface Why {
   requestId: string | null;
 }
 
+/** What has become of a chunk of work on an event. */
+export interface Chunk {
+  /** Whether there may be more to do. */
+  more: boolean;
+  /** Whether nothing was done, because somebody else holds the event. */
+  held: boolean;
+}
+
 export type BookingsStore = ReturnType<typeof bookingsStore>;
 
 /**
@@ -147,17 +155,19 @@ export function bookingsStore(
     }
   };
 
-  /** Does a chunk of work on an event, also one that is removed, unless somebody else holds it. */
+  /** Does a chunk of work on an event, also one that is removed; not while somebody else holds it. */
   const unlessHeld = (
     eventId: string,
     work: (prepared: PreparedWork, event: LockedEvent) => Promise<{ more: boolean }>,
-  ): Promise<{ more: boolean }> =>
+  ): Promise<Chunk> =>
     database.prepared(async (prepared) => {
       const options = { wait: false, removedToo: true };
       const event = (await lockEvents(prepared.query, [eventId], options)).get(eventId);
-      if (event !== undefined && event !== "held") return work(prepared, event);
+      if (event !== undefined && event !== "held") {
+        return { ...(await work(prepared, event)), held: false };
+      }
       prepared.nothingWritten();
-      return { more: false };
+      return { more: false, held: event === "held" };
     });
 
   /** Runs `work` with an event's row locked; freed seats go to those who wait before anybody else sees them. */

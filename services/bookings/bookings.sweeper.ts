@@ -1,7 +1,7 @@
 import type { Clock } from "../../lib/clock";
 import type { Log } from "../../lib/contract/define";
 import { type RepeatedWork, repeat } from "../../lib/repeated";
-import type { BookingsStore } from "./bookings.store";
+import type { BookingsStore, Chunk } from "./bookings.store";
 
 /** Free seats show within 5 s, says the API's contract; a round may have to wait for its turn. */
 const PAUSE_MS = 1_000;
@@ -10,25 +10,34 @@ const EVENTS_A_ROUND = 100;
 /**
  * Works on events one after the other; what goes wrong with one does not keep the others waiting.
  *
- * @returns how many it worked on without a fault
+ * @param work says whether it could do it
+ * @returns how many it has done
  */
 async function eachOnItsOwn(
   eventIds: readonly string[],
   stopping: AbortSignal,
   log: Log,
-  work: (eventId: string) => Promise<unknown>,
+  work: (eventId: string) => Promise<boolean>,
 ): Promise<number> {
   let done = 0;
   for (const eventId of eventIds) {
     if (stopping.aborted) break;
     try {
-      await work(eventId);
-      done++;
+      if (await work(eventId)) done++;
     } catch (error) {
       log.warn(`Event ${eventId} could not be tidied up`, error);
     }
   }
   return done;
+}
+
+/** Does an event chunk by chunk; false when somebody else holds it, who may be doing the same. */
+async function chunks(stopping: AbortSignal, some: () => Promise<Chunk>): Promise<boolean> {
+  for (;;) {
+    const { more, held } = await some();
+    if (held) return false;
+    if (!more || stopping.aborted) return true;
+  }
 }
 
 /** After a full round there may be more; one in which nothing could be done would only be repeated. */
@@ -45,9 +54,9 @@ export const sweepHolds = (store: BookingsStore, log: Log): RepeatedWork =>
     failed: "Lapsed holds could not be swept",
     async work(stopping) {
       const events = await store.eventsWithLapsedHolds(EVENTS_A_ROUND);
-      const swept = await eachOnItsOwn(events, stopping, log, async (eventId) => {
-        while (!stopping.aborted && (await store.expireSomeOfEvent(eventId)).more);
-      });
+      const swept = await eachOnItsOwn(events, stopping, log, (eventId) =>
+        chunks(stopping, () => store.expireSomeOfEvent(eventId)),
+      );
       return pauseAfter(swept, PAUSE_MS);
     },
   });
@@ -63,7 +72,10 @@ export const promoteForgotten = (store: BookingsStore, log: Log): RepeatedWork =
     failed: "Free seats could not be given to those who wait",
     async work(stopping) {
       const events = await store.eventsThatMayPromote(EVENTS_A_ROUND);
-      const promoted = await eachOnItsOwn(events, stopping, log, store.tidyUpAll);
+      const promoted = await eachOnItsOwn(events, stopping, log, async (eventId) => {
+        await store.tidyUpAll(eventId);
+        return true;
+      });
       return pauseAfter(promoted, LOOK_FOR_WAITING_MS);
     },
   });
@@ -84,9 +96,9 @@ export const finishCancellations = (store: BookingsStore, clock: Clock, log: Log
     async work(stopping) {
       const before = new Date(clock.now().getTime() - TAKE_UP_AFTER_MS);
       const events = await store.eventsCancellingSince(before, EVENTS_A_ROUND);
-      const finished = await eachOnItsOwn(events, stopping, log, async (eventId) => {
-        while (!stopping.aborted && (await store.endSomeOfEvent(eventId)).more);
-      });
+      const finished = await eachOnItsOwn(events, stopping, log, (eventId) =>
+        chunks(stopping, () => store.endSomeOfEvent(eventId)),
+      );
       return pauseAfter(finished, LOOK_FOR_CANCELLATIONS_MS);
     },
   });

@@ -23,10 +23,18 @@ export function turnByTurn(output: DestinationStream): DestinationStream {
   };
 }
 
+/** Lines that cannot be written are kept up to so much, and written when there is room again. */
+const MOST_KEPT_BYTES = 4 * 1024 * 1024;
+
 let ofProcess: DestinationStream | undefined;
 
 /** The standard output, for the log lines of all brokers of a process. */
 export function standardOutput(): DestinationStream {
-  ofProcess ??= turnByTurn(pino.destination({ dest: 1, sync: true }));
+  if (!ofProcess) {
+    const output = pino.destination({ dest: 1, sync: true, maxLength: MOST_KEPT_BYTES });
+    // A full disk must not end what works: without its log it goes on.
+    output.on("error", () => {});
+    ofProcess = turnByTurn(output);
+  }
   return ofProcess;
 }

@@ -5,7 +5,7 @@ import { eventually } from "../support/eventually";
 import { MovableClock } from "../support/movable-clock";
 import { Api, type Event, type Person } from "../support/people";
 import { expectRefusal } from "../support/refusals";
-import { startTestSystem, type TestSystem } from "../support/system";
+import { PATIENT_MS, startTestSystem, type TestSystem } from "../support/system";
 import { noLocks, type Rewrite, rewriting } from "../support/unguarded";
 import { UnreliableDatabase } from "../support/unreliable-database";
 
@@ -22,7 +22,11 @@ const WAITING = 600;
 const CANCEL = /UPDATE bookings SET status = 'cancelled'/;
 
 beforeAll(async () => {
-  system = await startTestSystem({ clock, wrapDatabase: database.wrap });
+  system = await startTestSystem({
+    clock,
+    lockTimeoutMs: PATIENT_MS,
+    wrapDatabase: database.wrap,
+  });
   api = await Api.at(system.origin);
   hanna = await api.host("Hanna");
   people = await crowd(system, api, BOOKED + WAITING);
@@ -91,6 +95,8 @@ const everybodyOnce = (reason: string) => [
 
 /** A cancellation that broke off after its first chunk, as if its process had been killed. */
 async function brokenOff(): Promise<Event> {
+  // It stands, so that nobody takes it up before a test says so.
+  clock.moveTo(new Date());
   const event = await fullEvent();
   database.fails(CANCEL, new Error("killed"), 1);
   const answer = await hanna.tries("POST", `/events/${event.id}/cancel`, { reason: "Rain" });

@@ -6,7 +6,7 @@ import { confirmHold, toldOf, withoutSweeper } from "../support/holds";
 import { MovableClock, shifted } from "../support/movable-clock";
 import { Api, type Booking, type Event, inDays, type Person } from "../support/people";
 import { expectRefusal } from "../support/refusals";
-import { startTestSystem, type TestSystem } from "../support/system";
+import { PATIENT_MS, startTestSystem, type TestSystem } from "../support/system";
 import { whileOpen } from "../support/transaction";
 import { UnreliableDatabase } from "../support/unreliable-database";
 
@@ -28,6 +28,7 @@ let eve: Person;
 beforeAll(async () => {
   system = await startTestSystem({
     clock,
+    lockTimeoutMs: PATIENT_MS,
     wrapDatabase: database.wrap,
     environment: {
       ...WITH_ADMINISTRATOR,

@@ -18,10 +18,11 @@ async function asAdmin<T>(work: (admin: Client) => Promise<T>): Promise<T> {
   }
 }
 
-/** Whoever has been told to go may need a moment. */
-const GONE_WITHIN_MS = 5_000;
-
-/** @throws Error when somebody stays connected to a database */
+/**
+ * Whoever has been told to go may need a moment.
+ *
+ * @throws Error when somebody stays connected to a database
+ */
 async function nobodyIsLeft(admin: Client, name: string): Promise<void> {
   await eventually(async () => {
     const { rows } = await admin.query(
@@ -29,7 +30,7 @@ async function nobodyIsLeft(admin: Client, name: string): Promise<void> {
       [name],
     );
     if (rows.length > 0) throw new Error(`Still connected to ${name}: ${JSON.stringify(rows)}`);
-  }, GONE_WITHIN_MS);
+  });
 }
 
 export interface TestDatabase {

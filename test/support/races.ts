@@ -25,10 +25,7 @@ export interface Nodes {
   stop(): Promise<void>;
 }
 
-interface NodeOptions extends Omit<TestSystemOptions, "database" | "wrapDatabase"> {
-  /** How long anybody waits for a row that somebody else holds; as the product has it unless told. */
-  lockTimeoutMs?: number;
-}
+type NodeOptions = Omit<TestSystemOptions, "database" | "wrapDatabase">;
 
 /** @param options of each node, one after the other */
 export async function startNodes(...options: NodeOptions[]): Promise<Nodes> {
@@ -40,10 +37,9 @@ export async function startNodes(...options: NodeOptions[]): Promise<Nodes> {
     await database.drop();
   };
   try {
-    for (const { lockTimeoutMs, ...one } of options) {
-      const url = lockTimeoutMs ? `${database.url}?lock_timeout=${lockTimeoutMs}` : database.url;
+    for (const one of options) {
       const wrapDatabase = rewriting((sql) => rewrite(sql));
-      systems.push(await startTestSystem({ ...one, wrapDatabase, database: { ...database, url } }));
+      systems.push(await startTestSystem({ ...one, wrapDatabase, database }));
     }
     const apis = await Promise.all(systems.map(({ origin }) => Api.at(origin)));
     const [[first], [api]] = [systems, apis];

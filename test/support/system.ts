@@ -43,7 +43,12 @@ export interface TestSystemOptions extends Partial<Omit<SystemOptions, "config" 
   spread?: Spread;
   /** One that exists already, e.g. for a second process on the same data; it is not dropped. */
   database?: TestDatabase;
+  /** How long anybody waits for a row that somebody else holds; as the product has it unless told. */
+  lockTimeoutMs?: number;
 }
+
+/** For tests that hold a row while somebody waits for it, where how long that takes is not what they are about. */
+export const PATIENT_MS = 30_000;
 
 /** How often a node that starts asks the others what they know; Moleculer's own shortest pause is a second. */
 const EAGER_GOSSIP_MS = 50;
@@ -129,10 +134,13 @@ async function untilReady(origin: string): Promise<void> {
 
 /** Starts a system of its own for a test file; `stop` fails when a connection leaked. */
 export async function startTestSystem(options: TestSystemOptions = {}): Promise<TestSystem> {
-  const { environment, spread = "one process", database: given, ...rest } = options;
+  const { environment, spread = "one process", database: given, lockTimeoutMs, ...rest } = options;
   const database = given ?? (await createTestDatabase());
-  const config = testConfig(database.url, environment);
-  const systems = await startSpread({ ...rest, config, databaseUrl: database.url }, spread);
+  const databaseUrl = lockTimeoutMs
+    ? `${database.url}?lock_timeout=${lockTimeoutMs}`
+    : database.url;
+  const config = testConfig(databaseUrl, environment);
+  const systems = await startSpread({ ...rest, config, databaseUrl }, spread);
   const address = systems.map((system) => system.address).find((found) => found !== undefined);
   const origin = `http://127.0.0.1:${address?.port}`;
   const stop = async () => {

@@ -1,3 +1,4 @@
+import type FastestValidator from "fastest-validator";
 import { type ActionSchema, type EventSchema, type ServiceBroker, Validators } from "moleculer";
 import { errorCatalogue, type FieldError, ValidationFailed } from "../errors";
 
@@ -17,6 +18,12 @@ const MESSAGES = {
   arrayMax: "must have {expected} entries at most",
   object: "must be an object",
 };
+
+/**
+ * Problems that tell what was found there: null or nothing, and the names of unknown fields. The others do not: the
+ * validator makes text of it, which a value like `[{"toString": 0}]` cannot become.
+ */
+const TELL_ACTUAL: ReadonlySet<string | number> = new Set(["required", "objectStrict"]);
 
 interface RawProblem {
   type: string;
@@ -97,12 +104,19 @@ function withoutChange(
  * 404 of the thing it should have named (after every other fault of the input), all else a 422.
  */
 export class ContractValidator extends Validators.Fastest {
+  /** Moleculer's class makes it; its types do not tell. */
+  declare readonly validator: FastestValidator;
+
   constructor() {
     super({
       considerNullAsAValue: true,
       useNewCustomCheckerFunction: true,
       messages: MESSAGES,
     });
+    const { validator } = this;
+    const makeError = validator.makeError.bind(validator);
+    validator.makeError = ({ actual, ...problem }) =>
+      makeError(TELL_ACTUAL.has(problem.type) ? { ...problem, actual } : problem);
   }
 
   override middleware(_broker: ServiceBroker) {

@@ -85,6 +85,14 @@ const FOUND: [string, JunkRequest, number][] = [
     withJson(asAttendee("GET", "/events"), '{"limit":7}'),
     422,
   ],
+  [
+    "a number of seats that is nothing which has a text",
+    withJson(
+      asAttendee("POST", "/bookings"),
+      '{"eventId":"⟦event:other⟧","quantity":[[{"toString":0}]]}',
+    ),
+    422,
+  ],
   ["a broken body of a read", withJson(asAttendee("GET", "/events"), "{"), 400],
   ["a calendar is what it says it is", asAttendee("GET", "/events/⟦event:own⟧/calendar.ics"), 200],
 ];

@@ -146,6 +146,9 @@ const ODD_NUMBERS = [
   "1000001",
 ];
 
+/** Values that no JavaScript can turn into text. */
+const WITHOUT_TEXT = ['{"toString":0}', '[{"toString":null}]', '[[{"toString":0,"valueOf":0}]]'];
+
 export const asJson = (value: unknown): string => JSON.stringify(value);
 
 /** Values in JSON that hardly any field wants; as text, because `1e400` and `-0` are no values of JavaScript. */
@@ -168,6 +171,7 @@ const junkJson: fc.Arbitrary<string> = fc.oneof(
     '{"lat":"1","lng":"2"}',
     '{"lat":91,"lng":1e400}',
     '{"toString":"x","valueOf":1}',
+    ...WITHOUT_TEXT,
     '{"__proto__":{"role":"admin"}}',
     '{"constructor":{"prototype":{"role":"admin"}}}',
     '{"length":1000000000}',
@@ -677,6 +681,7 @@ export function* everyFieldSpoilt(route: Route): Generator<JunkRequest> {
     ...[...HOSTILE_TEXTS, ...LONG_TEXTS, ...BROKEN_IDS, ...CODES, ...BROKEN_TIMES].map(asJson),
     ...ODD_NUMBERS,
     ...["null", "true", "[]", "{}", "[[]]", '{"lat":"1","lng":"2"}', '{"__proto__":{}}'],
+    ...WITHOUT_TEXT,
   ];
   for (const name of body) {
     const others = goodFields.filter(([other]) => other !== name);

@@ -125,6 +125,17 @@ describe("Faults", () => {
     expect(field?.length).toBeLessThan(200);
   });
 
+  test.each(['{"toString": 0}', '[{"toString": null}]', '[[{"toString": 0, "valueOf": 0}]]'])(
+    "a value that cannot become text is refused like any other: %s",
+    async (json) => {
+      const junk = JSON.parse(json);
+      const everywhere = { title: junk, capacity: junk, status: junk, location: junk, place: junk };
+      expect(await faultyFields(event, { ...everywhere, tags: [junk], hostId: junk })).toEqual(
+        expect.arrayContaining(["title", "capacity", "status", "location", "tags[0]", "hostId"]),
+      );
+    },
+  );
+
   test("parameters that are no object at all are missing every field", async () => {
     expect(await faultyFields({ title }, null)).toEqual(["title"]);
     expect(await faultyFields({ title }, undefined)).toEqual(["title"]);

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import compression from "compression";
 import cors from "cors";
 import helmet from "helmet";
+import { Bag } from "../../lib/bag";
 import type { Config } from "../../lib/config";
 import { BadRequest, MethodNotAllowed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
@@ -158,7 +159,7 @@ export function httpServer(
 ): HttpServer {
   const middlewares = middlewaresOf(config);
   const connections = new Set<Socket>();
-  const answers = new Set<ServerResponse>();
+  const answers = new Bag<ServerResponse>();
   let draining = false;
   let answeredOne = () => {};
 

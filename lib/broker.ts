@@ -4,6 +4,7 @@ import type { DestinationStream, LogFn } from "pino";
 import pretty from "pino-pretty";
 import type { Config } from "./config";
 import { ContractValidator } from "./contract/validator";
+import { newId } from "./ids";
 import { standardOutput } from "./log-output";
 import { natsWatch, tellsOfFailedTry } from "./nats-watch";
 
@@ -96,6 +97,16 @@ function pinoArguments(given: readonly unknown[]): Parameters<LogFn> {
   return [{ ...(error ? { err: error } : {}), ...(fields && redacted(fields)) }, message];
 }
 
+/**
+ * Names for the contexts of a process, each once: Moleculer's own are random and made of twenty pieces, several for
+ * each request. Other processes know them by their node.
+ */
+function contextIds(): () => string {
+  const ofProcess = newId();
+  let made = 0;
+  return () => `${ofProcess}-${++made}`;
+}
+
 export type Transporter = NonNullable<BrokerOptions["transporter"]>;
 
 /** What somebody wrote with a stray percent sign means itself. */
@@ -182,6 +193,7 @@ export function brokerOptions(
       },
     },
     validator: new ContractValidator(),
+    uidGenerator: contextIds(),
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A repeated call could book twice; only who knows that repeating is harmless may do it.
     retryPolicy: { enabled: false },

@@ -69,6 +69,24 @@ function statementOf(sql: string): Statement {
   return statement;
 }
 
+/** What may stand in an array without quotation marks, as long as it is not the word for null. */
+const PLAIN = /^(?!null$)[\w.:+-]+$/i;
+
+function elementOf(value: unknown): string {
+  if (value === null) return "NULL";
+  if (typeof value === "number") return String(value);
+  if (Buffer.isBuffer(value)) return `"\\\\x${value.toString("hex")}"`;
+  const text = value instanceof Date ? value.toISOString() : String(value);
+  return PLAIN.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
+/**
+ * An array of texts, numbers, times, bytes or nulls as PostgreSQL reads it. The driver's own form quotes and escapes
+ * each element; of a booking's, nearly all are ids.
+ */
+export const arrayLiteral = (values: readonly unknown[]): string =>
+  `{${values.map(elementOf).join()}}`;
+
 /**
  * The values of a statement's parameters in their order.
  *
@@ -76,8 +94,9 @@ function statementOf(sql: string): Statement {
  */
 function valuesOf({ parameters, text }: Statement, bind: Bind): unknown[] {
   return parameters.map((name) => {
-    if (bind[name] === undefined) throw new Error(`No value for $${name} in: ${text}`);
-    return bind[name];
+    const value = bind[name];
+    if (value === undefined) throw new Error(`No value for $${name} in: ${text}`);
+    return Array.isArray(value) ? arrayLiteral(value) : value;
   });
 }
 

@@ -25,7 +25,7 @@ import { budgetsOf, spendOn } from "./rate-limits";
 import { readiness, servicesRun } from "./readiness";
 import { requestLog } from "./request-log";
 import { routesOf } from "./routes";
-import { findRoute, methodsAt } from "./routing";
+import { type Routing, routingOf } from "./routing";
 import { sendOptions, systemPages } from "./system-pages";
 
 export default function apiService({ config, clock }: Kernel): ServiceSchema {
@@ -37,6 +37,12 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
     if (!gateway) throw new Error("The gateway has not been created");
     return gateway;
   };
+  let routing: Routing | undefined;
+  const routes = () => {
+    // Moleculer-web has made them of the settings by the time at which requests come.
+    routing ??= routingOf(service().aliases);
+    return routing;
+  };
   const log = () => service().logger;
   const requests = requestLog(log);
   // The contracts have checked names and shapes; Moleculer's own types do not know them.
@@ -45,7 +51,7 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
   const verify = tokenCheck({ config, clock }, call);
 
   const answerOptions = (res: ServerResponse, path: string) => {
-    const allow = methodsAt(service().aliases, path);
+    const allow = routes().methodsAt(path);
     if (allow.length === 0) throw new NotFound({});
     sendOptions(res, allow);
   };
@@ -107,8 +113,8 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
     },
 
     methods: {
-      resolveAlias(this: GatewayService, url: string, method: string) {
-        return findRoute(this.aliases, url, method);
+      resolveAlias(url: string, method: string) {
+        return routes().find(url, method);
       },
 
       /** Moleculer-web's own would log the failure as well, and a 503 as if it were one. */

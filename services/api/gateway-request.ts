@@ -10,6 +10,8 @@ export interface GatewayAlias {
   action: string;
   method: string;
   path: string;
+  /** The template with the base path in front, as it stands in a URL. */
+  fullPath: string;
   keys: { name: string }[];
   re: RegExp;
 }

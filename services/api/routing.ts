@@ -1,17 +1,17 @@
 import { MethodNotAllowed, NotFound } from "../../lib/errors";
 import type { GatewayAlias } from "./gateway-request";
 
-/** Routes of the first path template that fits; the templates come with fixed words before parameters. */
-function routesAt(aliases: readonly GatewayAlias[], path: string): GatewayAlias[] {
-  const first = aliases.find((alias) => alias.re.test(path));
-  return aliases.filter((alias) => alias.path === first?.path);
-}
-
-/** Methods that a path knows, in alphabetical order; none where there is no such path. */
-export function methodsAt(aliases: readonly GatewayAlias[], path: string): string[] {
-  const methods = new Set(routesAt(aliases, path).map(({ method }) => method));
-  if (methods.has("GET")) methods.add("HEAD");
-  return [...methods].sort();
+/** The routes of each path template, as they are looked for. */
+export interface Routing {
+  /**
+   * Finds the route of a request: the path decides first, then the method, so that a known path with a wrong
+   * method is told apart from an unknown one.
+   *
+   * @throws NotFound, MethodNotAllowed
+   */
+  find(path: string, method: string): { alias: GatewayAlias; params: Record<string, string> };
+  /** Methods that a path knows, in alphabetical order; none where there is no such path. */
+  methodsAt(path: string): string[];
 }
 
 /** The path's parameters; what is not valid percent-encoding stays as it is and is nobody's id. */
@@ -29,21 +29,38 @@ function pathParametersOf(alias: GatewayAlias, path: string): Record<string, str
   );
 }
 
-/**
- * Finds the route of a request: the path decides first, then the method, so that a known path with a wrong
- * method is told apart from an unknown one.
- *
- * @throws NotFound, MethodNotAllowed
- */
-export function findRoute(
-  aliases: readonly GatewayAlias[],
-  path: string,
-  method: string,
-): { alias: GatewayAlias; params: Record<string, string> } {
-  const routes = routesAt(aliases, path);
-  if (routes.length === 0) throw new NotFound({});
-  const wanted = method === "HEAD" ? "GET" : method;
-  const alias = routes.find((route) => route.method === wanted);
-  if (!alias) throw new MethodNotAllowed({ allow: methodsAt(aliases, path) });
-  return { alias, params: pathParametersOf(alias, path) };
+/** @param aliases those with fixed words come before those with parameters, and the first that fits counts */
+export function routingOf(aliases: readonly GatewayAlias[]): Routing {
+  const templates = new Map<string, GatewayAlias[]>();
+  for (const alias of aliases) {
+    const others = templates.get(alias.path);
+    if (others) others.push(alias);
+    else templates.set(alias.path, [alias]);
+  }
+  const inOrder = [...templates.values()];
+  /** A path without parameters is its own template; nothing has to be tried for it. */
+  const fixed = new Map(
+    inOrder.flatMap((routes) =>
+      routes.flatMap(({ fullPath, keys }) => (keys.length ? [] : [[fullPath, routes] as const])),
+    ),
+  );
+
+  const routesAt = (path: string) =>
+    fixed.get(path) ?? inOrder.find(([first]) => first?.re.test(path)) ?? [];
+  const methodsOf = (routes: readonly GatewayAlias[]) => {
+    const methods = new Set(routes.map(({ method }) => method));
+    if (methods.has("GET")) methods.add("HEAD");
+    return [...methods].sort();
+  };
+  return {
+    find(path, method) {
+      const routes = routesAt(path);
+      if (routes.length === 0) throw new NotFound({});
+      const wanted = method === "HEAD" ? "GET" : method;
+      const alias = routes.find((route) => route.method === wanted);
+      if (!alias) throw new MethodNotAllowed({ allow: methodsOf(routes) });
+      return { alias, params: pathParametersOf(alias, path) };
+    },
+    methodsAt: (path) => methodsOf(routesAt(path)),
+  };
 }

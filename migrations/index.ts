@@ -8,6 +8,8 @@ import { outbox } from "./0006-outbox";
 import { idempotencyKeys } from "./0007-idempotency-keys";
 import { cancellations } from "./0008-cancellations";
 import { lostBookings } from "./0009-lost-bookings";
+import { hostsOfBookings } from "./0010-hosts-of-bookings";
+import { ownersOfKeys } from "./0011-owners-of-keys";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -20,4 +22,6 @@ export const migrations: readonly Step[] = [
   idempotencyKeys,
   cancellations,
   lostBookings,
+  hostsOfBookings,
+  ownersOfKeys,
 ];

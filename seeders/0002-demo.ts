@@ -183,6 +183,7 @@ export const demo: Step = {
     // Whoever waits for a demo event goes with it.
     await run(`DELETE FROM waitlist WHERE user_id IN ${ofDemo}`, { emails });
     await run(`DELETE FROM events WHERE host_id IN ${ofDemo}`, { emails });
+    await run(`DELETE FROM idempotency_keys WHERE user_id IN ${ofDemo}`, { emails });
     await run("DELETE FROM users WHERE email = ANY ($emails)", { emails });
   },
 };

@@ -23,7 +23,7 @@ beforeAll(async () => {
   otto = await api.host("Otto");
   people = await Promise.all(Array.from({ length: 12 }, (_, i) => api.attendee(`Guest ${i}`)));
   const pair = () => Promise.all([hanna.createsEvent(), otto.createsEvent()]);
-  events = [await pair(), await pair()];
+  events = [await pair(), await pair(), await pair()];
 });
 afterAll(() => system.stop());
 
@@ -39,12 +39,16 @@ const bookBoth = async () => {
 };
 
 /** Runs `work` while somebody holds what a statement has locked. */
-async function whileLocked(statement: string, work: () => Promise<void>): Promise<void> {
+async function whileLocked(
+  statement: string,
+  who: Person,
+  work: () => Promise<void>,
+): Promise<void> {
   const client = new Client({ connectionString: system.database.url });
   await client.connect();
   try {
     await client.query("BEGIN");
-    await client.query(statement, [hanna.who.id]);
+    await client.query(statement, [who.who.id]);
     await work();
   } finally {
     await client.end();
@@ -61,7 +65,7 @@ const somebodyWaits = async () => {
 
 test("a host whose role is being changed is booked with, however long it takes to end sessions", async () => {
   let changing: Promise<Answer> | undefined;
-  await whileLocked("SELECT FROM sessions WHERE user_id = $1 FOR UPDATE", async () => {
+  await whileLocked("SELECT FROM sessions WHERE user_id = $1 FOR UPDATE", hanna, async () => {
     changing = admin.tries("PATCH", `/users/${hanna.who.id}`, { role: "admin" });
     await eventually(somebodyWaits);
     expect(await bookBoth()).toEqual({ 201: 12 });
@@ -69,8 +73,16 @@ test("a host whose role is being changed is booked with, however long it takes t
   expect((await changing)?.status).toBe(200);
 });
 
-test("a lock on the host that says more than that is waited for in vain", async () => {
-  await whileLocked("SELECT FROM users WHERE id = $1 FOR UPDATE", async () => {
-    expect(await bookBoth()).toHaveProperty(["503 SERVICE_UNAVAILABLE"]);
+test("a host whose row somebody holds is booked with", async () => {
+  await whileLocked("SELECT FROM users WHERE id = $1 FOR UPDATE", hanna, async () => {
+    expect(await bookBoth()).toEqual({ 201: 12 });
+  });
+});
+
+test("whoever is being erased is waited for in vain, and nobody else", async () => {
+  const [leaving] = people;
+  if (!leaving) throw new Error("There are people");
+  await whileLocked("SELECT FROM users WHERE id = $1 FOR UPDATE", leaving, async () => {
+    expect(await bookBoth()).toEqual({ 201: 11, "503 SERVICE_UNAVAILABLE": 1 });
   });
 });

@@ -261,7 +261,7 @@ describe("What no row may be, whoever writes it", () => {
       "UPDATE idempotency_keys SET key = repeat('k', 256)",
       "idempotency_keys_key_check",
     ],
-    ["a booking of no event", "DELETE FROM events", "bookings_event_id_fkey"],
+    ["a booking of no event", "DELETE FROM events", "bookings_event_with_host_fkey"],
   ])("%s", async (_what, sql, constraint) => {
     await expect(database.query(sql)).rejects.toMatchObject({ constraint });
   });

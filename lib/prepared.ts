@@ -96,7 +96,8 @@ function valuesOf({ parameters, text }: Statement, bind: Bind): unknown[] {
   return parameters.map((name) => {
     const value = bind[name];
     if (value === undefined) throw new Error(`No value for $${name} in: ${text}`);
-    return Array.isArray(value) ? arrayLiteral(value) : value;
+    if (Array.isArray(value)) return arrayLiteral(value);
+    return value instanceof Date ? value.toISOString() : value;
   });
 }
 

@@ -10,6 +10,7 @@ import { cancellations } from "./0008-cancellations";
 import { lostBookings } from "./0009-lost-bookings";
 import { hostsOfBookings } from "./0010-hosts-of-bookings";
 import { ownersOfKeys } from "./0011-owners-of-keys";
+import { wordsOfTheOutbox } from "./0012-words-of-the-outbox";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -24,4 +25,5 @@ export const migrations: readonly Step[] = [
   lostBookings,
   hostsOfBookings,
   ownersOfKeys,
+  wordsOfTheOutbox,
 ];

@@ -2,7 +2,7 @@
  * Idempotency keys: a request that is sent again with the same key has its effect once and gets the first
  * answer again. A key is written in the transaction of its effect, so there is never one without the other.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Clock } from "../lib/clock";
 import type { Log } from "../lib/contract/define";
 import {
@@ -36,7 +36,7 @@ export function idempotencyKey(
 ): IdempotencyKey | null {
   if (key === undefined) return null;
   const asked = JSON.stringify([action, params], inOrder);
-  return { userId, key, fingerprint: createHash("sha256").update(asked).digest() };
+  return { userId, key, fingerprint: hash("sha256", asked, "buffer") };
 }
 
 /** For JSON: the same object has the same text, however its fields were written down. */

@@ -4,7 +4,7 @@ import type { LoadReport } from "../load";
 import { timeOf } from "../processor-time";
 import { sharesOf } from "../profile";
 import { apart, type Layout, ONE_PROCESS, type System } from "../system";
-import { type Bench, floorOf, onSystem, ROUNDS, type Scenario } from "./bench";
+import { type Bench, floorOf, onSystem, ROUNDS, type Scenario, untilTold } from "./bench";
 import { answersOf, bookingsASecond, Sale, warmUp } from "./sale";
 
 interface Setup {
@@ -17,6 +17,8 @@ interface Setup {
 interface Rounds {
   floors: number[];
   reports: LoadReport[];
+  /** Seconds from the end of the load until everybody had been told of what they had booked. */
+  told: number[];
 }
 
 async function readySale(bench: Bench, system: System, { what, events }: Setup): Promise<Sale> {
@@ -27,18 +29,22 @@ async function readySale(bench: Bench, system: System, { what, events }: Setup):
 async function inTurns(bench: Bench, setup: Setup): Promise<Rounds> {
   const floors: number[] = [];
   const reports: LoadReport[] = [];
+  const told: number[] = [];
   for (const round of ROUNDS) {
     floors.push(await floorOf(bench));
-    const report = await onSystem(bench, setup.layout, async (system) =>
-      (await readySale(bench, system, setup)).sell(system),
-    );
-    reports.push(report);
+    await onSystem(bench, setup.layout, async (system) => {
+      const sale = await readySale(bench, system, setup);
+      await bench.database.settle();
+      reports.push(await sale.book(system));
+      told.push(await untilTold(bench));
+      await sale.recount();
+    });
     bench.say(
       `${setup.what}, round ${round}: ${roundsOf("floor", floors.slice(-1))}, ` +
         roundsOf("bookings/s", reports.slice(-1).map(bookingsASecond)),
     );
   }
-  return { floors, reports };
+  return { floors, reports, told };
 }
 
 async function againstFloor(
@@ -46,7 +52,7 @@ async function againstFloor(
   setup: Setup,
 ): Promise<{ rounds: Rounds; ratio: Finding }> {
   const rounds = await inTurns(bench, setup);
-  const { floors, reports } = rounds;
+  const { floors, reports, told } = rounds;
   const speeds = reports.map(bookingsASecond);
   const ratio = finding({
     what: `${setup.what}: bookings/s ÷ floor`,
@@ -54,7 +60,9 @@ async function againstFloor(
     unit: "",
     bar: setup.bar,
     baseline: floors,
-    made: `${roundsOf("bookings/s", speeds)}; ${roundsOf("floor", floors)}; ${answersOf(reports)}`,
+    made:
+      `${roundsOf("bookings/s", speeds)}; ${roundsOf("floor", floors)}; ${answersOf(reports)}; ` +
+      roundsOf("seconds until all were told", told),
   });
   // Also where the machine was too busy for a verdict: the shares are of the nodes' own time.
   if (ratio.value < setup.bar.least) ratio.made += `; ${await profile(bench, setup)}`;

@@ -72,45 +72,37 @@ function securityHeaders(): readonly (readonly [name: string, value: string])[] 
 }
 
 /**
- * Headers and encodings that every answer gets. CORS is by exact origin; without origins there is none.
+ * What has to look at a request before it is handled. CORS is by exact origin; without origins there is none.
  *
  * Only reads are compressed: the answer to a change is one thing at the most. Nor is anything under /auth: it holds
  * tokens beside what the client sent, and compression would tell by its length what they have in common (BREACH).
  */
-function middlewaresOf(config: Config): Middleware[] {
-  const security = securityHeaders();
-  const compress = asPlain(compression());
-  return [
-    (_req, res, next) => {
-      for (const [name, value] of security) res.setHeader(name, value);
-      next();
-    },
-    ...(config.corsOrigins.length
-      ? [
-          asPlain(
-            cors({
-              origin: [...config.corsOrigins],
-              methods: METHODS,
-              exposedHeaders: [
-                "ETag",
-                "Idempotency-Replayed",
-                "Location",
-                "Retry-After",
-                "X-Request-Id",
-                "X-RateLimit-Limit",
-                "X-RateLimit-Remaining",
-                "X-RateLimit-Reset",
-              ],
-              maxAge: 600,
-              preflightContinue: true,
-            }),
-          ),
-        ]
-      : []),
-    // Decided before moleculer-web cuts the base off the URL.
-    (req, res, next) =>
-      isRead(req) && !req.url?.startsWith(`${API_BASE}/auth/`) ? compress(req, res, next) : next(),
-  ];
+function middlewaresOf(config: Config): (req: IncomingMessage) => Middleware[] {
+  const always = config.corsOrigins.length
+    ? [
+        asPlain(
+          cors({
+            origin: [...config.corsOrigins],
+            methods: METHODS,
+            exposedHeaders: [
+              "ETag",
+              "Idempotency-Replayed",
+              "Location",
+              "Retry-After",
+              "X-Request-Id",
+              "X-RateLimit-Limit",
+              "X-RateLimit-Remaining",
+              "X-RateLimit-Reset",
+            ],
+            maxAge: 600,
+            preflightContinue: true,
+          }),
+        ),
+      ]
+    : [];
+  const forReads = [...always, asPlain(compression())];
+  // Decided before moleculer-web cuts the base off the URL.
+  return (req) => (isRead(req) && !req.url?.startsWith(`${API_BASE}/auth/`) ? forReads : always);
 }
 
 const isRead = ({ method }: IncomingMessage) => method === "GET" || method === "HEAD";
@@ -157,7 +149,8 @@ export function httpServer(
   handle: RequestHandler,
   { headersMs, requestMs, lookEveryMs } = PATIENCE,
 ): HttpServer {
-  const middlewares = middlewaresOf(config);
+  const security = securityHeaders();
+  const middlewaresFor = middlewaresOf(config);
   const connections = new Set<Socket>();
   const answers = new Bag<ServerResponse>();
   let draining = false;
@@ -175,10 +168,11 @@ export function httpServer(
     res.once("close", () => forget(res));
     const requestId = requestIdOf(req);
     normalize(req, requestId);
+    for (const [name, value] of security) res.setHeader(name, value);
     res.setHeader("X-Request-Id", requestId);
     if (draining) res.setHeader("Connection", "close");
     try {
-      for (const middleware of middlewares) await run(middleware, req, res);
+      for (const middleware of middlewaresFor(req)) await run(middleware, req, res);
       checkHost(req);
       await handle(req, res, requestId);
     } catch (error) {

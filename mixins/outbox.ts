@@ -78,7 +78,7 @@ const payloadOf = ({ id, aggregateVersion, occurredAt, data }: OutboxEvent) => (
 /** Events told in one transaction. More of them make telling faster, and in a rush what is booked slower. */
 const MOST_AT_ONCE = 200;
 /** Then requests that have come meanwhile have their turn: telling all of them in a row would keep them waiting. */
-const IN_A_ROW = 25;
+const IN_A_ROW = 10;
 /** Events of other nodes, and what a crash has left, are looked for so often. */
 const LOOK_EVERY_MS = 500;
 /** What this process writes is committed by then as a rule, and together with what else is written meanwhile. */
@@ -86,10 +86,11 @@ const AFTER_WRITING_MS = 50;
 /** In a rush it rests twice as long as it works: what is booked must not wait for what is told. */
 const REST_FACTOR = 2;
 /**
- * A node that has written nothing for so long leaves others to tell what is younger than this: they are about to,
- * and two who tell the same take the time of two processors for it.
+ * A node that has written nothing for a moment leaves to others what is younger than this: they are about to tell
+ * it, and two who tell the same take the time of two processors for it.
  */
 const OTHERS_MS = 5_000;
+const MOMENT_MS = 1_000;
 const NO_ID_IS_GREATER = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /**
@@ -109,7 +110,7 @@ export function relayOutbox(
     log,
     failed: "The outbox could not be told",
     async work() {
-      const writes = performance.now() - writtenAt < OTHERS_MS;
+      const writes = performance.now() - writtenAt < MOMENT_MS;
       // By the system's time, as ids are made.
       const before = writes ? NO_ID_IS_GREATER : leastIdAt(new Date(Date.now() - OTHERS_MS));
       const { told, ms } = await tellSome(database, announce, before);

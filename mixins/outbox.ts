@@ -32,12 +32,12 @@ const WRITE = `
     json_array_elements($data::json))`;
 
 /** What hears that this process has written something that is to be told. */
-const relays = new Set<() => void>();
+const relays = new Set<(events: readonly OutboxEvent[]) => void>();
 
 /** Writes events; to be run at once. */
 export function outboxCommands(events: readonly OutboxEvent[]): Command[] {
   if (events.length === 0) return [];
-  for (const hearOfIt of relays) hearOfIt();
+  for (const hearOf of relays) hearOf(events);
   const bind = {
     ids: events.map(({ id }) => id),
     types: events.map(({ type }) => type),
@@ -60,7 +60,7 @@ export async function writeOutbox(query: Query, events: readonly OutboxEvent[]):
 const TAKE = `
   SELECT id, type, action, aggregate_id AS "aggregateId", aggregate_version AS "aggregateVersion",
          occurred_at AS "occurredAt", correlation_id AS "correlationId", data
-    FROM outbox WHERE id < $before::uuid ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
+    FROM outbox WHERE id <= $upTo::uuid ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
 
 const DONE = "DELETE FROM outbox WHERE id = ANY ($ids::uuid[])";
 
@@ -86,12 +86,10 @@ const AFTER_WRITING_MS = 50;
 /** In a rush it rests twice as long as it works: what is booked must not wait for what is told. */
 const REST_FACTOR = 2;
 /**
- * A node that has written nothing for a moment leaves to others what is younger than this: they are about to tell
- * it, and two who tell the same take the time of two processors for it.
+ * What a node has not written itself, nor anybody before it did, it leaves to others for so long: they are about to
+ * tell it, and two who tell the same take the time of two processors for it.
  */
 const OTHERS_MS = 5_000;
-const MOMENT_MS = 1_000;
-const NO_ID_IS_GREATER = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /**
  * Tells what is in the outbox, oldest first; any number of nodes may. An event leaves the outbox once `announce`
@@ -104,28 +102,28 @@ export function relayOutbox(
   announce: (name: string, payload: object) => Promise<void>,
   log: Log,
 ): RepeatedWork {
-  let writtenAt = Number.NEGATIVE_INFINITY;
+  let newestOwn = "";
   const telling = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
     failed: "The outbox could not be told",
     async work() {
-      const writes = performance.now() - writtenAt < MOMENT_MS;
       // By the system's time, as ids are made.
-      const before = writes ? NO_ID_IS_GREATER : leastIdAt(new Date(Date.now() - OTHERS_MS));
-      const { told, ms } = await tellSome(database, announce, before);
+      const oldOnes = leastIdAt(new Date(Date.now() - OTHERS_MS));
+      const upTo = newestOwn > oldOnes ? newestOwn : oldOnes;
+      const { told, ms } = await tellSome(database, announce, upTo);
       return { pauseMs: told === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS, restMs: REST_FACTOR * ms };
     },
   });
-  const hearOfIt = () => {
-    writtenAt = performance.now();
+  const hearOf = (events: readonly OutboxEvent[]) => {
+    for (const { id } of events) if (id > newestOwn) newestOwn = id;
     telling.soon(AFTER_WRITING_MS);
   };
-  relays.add(hearOfIt);
+  relays.add(hearOf);
   return {
     ...telling,
     async stop() {
-      relays.delete(hearOfIt);
+      relays.delete(hearOf);
       await telling.stop();
     },
   };
@@ -151,11 +149,11 @@ async function tellEach(
 const tellSome = (
   database: Database,
   announce: (name: string, payload: object) => Promise<void>,
-  before: string,
+  upTo: string,
 ): Promise<{ told: number; ms: number }> =>
   database.prepared(async ({ query, nothingWritten }) => {
     const startedAt = performance.now();
-    const events = await query<OutboxEvent>(TAKE, { before, most: MOST_AT_ONCE });
+    const events = await query<OutboxEvent>(TAKE, { upTo, most: MOST_AT_ONCE });
     if (events.length === 0) nothingWritten();
     else {
       await tellEach(events, announce);

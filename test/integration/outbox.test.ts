@@ -76,15 +76,21 @@ test("A node that writes nothing tells what is old and leaves the rest to who wr
   }
 });
 
-test("A node that writes tells what it has written, and others' with it", async () => {
-  await pool.prepared(({ query }) => writeOutbox(query, [eventOf("another's", justNow())]));
+test("A node that writes tells what it has written and what others wrote before, and no more", async () => {
+  await pool.prepared(({ query }) =>
+    writeOutbox(query, [
+      eventOf("another's, before", secondsAgo(1)),
+      eventOf("another's, after", justNow()),
+    ]),
+  );
   const busy = startNode();
   try {
     await pool.prepared(({ query }) => busy.write(query, [eventOf("its own")]));
-    await eventually(async () => expect(await left()).toEqual([]));
-    expect(busy.told).toEqual(["its own", "another's"]);
+    await eventually(async () => expect(await left()).toEqual(["another's, after"]));
+    expect(busy.told).toEqual(["another's, before", "its own"]);
   } finally {
     await busy.stop();
+    await database.query("DELETE FROM outbox");
   }
 });
 

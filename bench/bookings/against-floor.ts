@@ -1,10 +1,16 @@
 /** Bookings a second against the floor, in turns: hot event, a hundred events, two processes. */
 import { type Bar, type Finding, finding, median, roundsOf } from "../figures";
 import type { LoadReport } from "../load";
-import { timeOf } from "../processor-time";
-import { sharesOf } from "../profile";
 import { apart, type Layout, ONE_PROCESS, type System } from "../system";
-import { type Bench, floorOf, onSystem, ROUNDS, type Scenario, untilTold } from "./bench";
+import {
+  type Bench,
+  floorOf,
+  onSystem,
+  ROUNDS,
+  type Scenario,
+  untilTold,
+  whereTimeGoes,
+} from "./bench";
 import { answersOf, bookingsASecond, Sale, warmUp } from "./sale";
 
 interface Setup {
@@ -69,17 +75,13 @@ async function againstFloor(
   return { rounds, ratio };
 }
 
-/** Says where the time of a system goes that was too slow: of the machine's processors, and within each node. */
+/** Of a system that was too slow. */
 const profile = (bench: Bench, setup: Setup): Promise<string> =>
   onSystem(bench, setup.layout, async (system) => {
     const sale = await readySale(bench, system, setup);
-    const spent = timeOf(bench, system);
-    await system.ask("watch");
-    await sale.book(system);
-    const shares = sharesOf(await system.ask("time"));
-    const parts = spent().map(([what, seconds]) => `${what} ${seconds.toFixed(1)} s`);
+    const where = await whereTimeGoes(bench, system, () => sale.book(system));
     await sale.recount();
-    return `where the time went: ${[...parts, shares].join("; ")}`;
+    return where;
   });
 
 const latencyOf = (what: string, { floors, reports }: Rounds, bar?: Bar): Finding => {

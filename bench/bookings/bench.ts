@@ -3,6 +3,8 @@ import type { BenchDatabase } from "../database";
 import type { Finding } from "../figures";
 import { measureFloor } from "../floor";
 import type { Load } from "../load";
+import { timeOf } from "../processor-time";
+import { sharesOf } from "../profile";
 import type { Settings } from "../settings";
 import { type Layout, type System, withSystem } from "../system";
 
@@ -74,6 +76,20 @@ export async function untilTold({ database, stopping, fault }: Bench): Promise<n
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
+}
+
+/** Says where the time goes while a system is at work: of the machine's processors, and within each node. */
+export async function whereTimeGoes(
+  bench: Bench,
+  system: System,
+  work: () => Promise<unknown>,
+): Promise<string> {
+  const spent = timeOf(bench, system);
+  await system.ask("watch");
+  await work();
+  const shares = sharesOf(await system.ask("time"));
+  const parts = spent().map(([what, seconds]) => `${what} ${seconds.toFixed(1)} s`);
+  return `where the time went: ${[...parts, shares].join("; ")}`;
 }
 
 export const floorOf = ({ database, settings, crowd, stopping }: Bench): Promise<number> =>

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Finding, finding, median, roundsOf, written } from "../figures";
 import { HOST, tokenOf } from "../people";
 import { ONE_PROCESS, type System } from "../system";
-import { type Bench, onSystem, ROUNDS, type Scenario, untilTold } from "./bench";
+import { type Bench, onSystem, ROUNDS, type Scenario, untilTold, whereTimeGoes } from "./bench";
 import { bookingsASecond, type Demand, Sale, warmUp } from "./sale";
 
 /** A few who book at their leisure: some 150 bookings a second, whatever else happens. */
@@ -29,6 +29,31 @@ async function batchesOf({ database }: Bench, events: readonly string[]): Promis
   return found?.batches ?? 0;
 }
 
+/** One event under rush, and a neighbour of it. */
+async function rushOn(bench: Bench, system: System) {
+  const rushed = await Sale.of(bench, "an event under rush");
+  const beside = await Sale.of(bench, "its neighbour");
+  await bench.database.settle();
+  return {
+    events: [...rushed.events, ...beside.events],
+    book: () => Promise.all([rushed.book(system), beside.book(system, neighbours(bench))] as const),
+    async recount() {
+      await rushed.recount();
+      await beside.recount();
+    },
+  };
+}
+
+/** Of a system in which the neighbour had to wait for too long. */
+const profileOfRush = (bench: Bench): Promise<string> =>
+  onSystem(bench, ONE_PROCESS, async (system) => {
+    await warmUp(bench, system);
+    const { book, recount } = await rushOn(bench, system);
+    const where = await whereTimeGoes(bench, system, book);
+    await recount();
+    return where;
+  });
+
 export const rush: Scenario = async (bench) => {
   const quiet: number[] = [];
   const busy: number[] = [];
@@ -38,37 +63,32 @@ export const rush: Scenario = async (bench) => {
     await onSystem(bench, ONE_PROCESS, async (system) => {
       await warmUp(bench, system);
       quiet.push(await quietly(bench, system));
-      const rushed = await Sale.of(bench, "an event under rush");
-      const beside = await Sale.of(bench, "its neighbour");
-      await bench.database.settle();
-      const [theirs, ours] = await Promise.all([
-        rushed.book(system),
-        beside.book(system, neighbours(bench)),
-      ]);
+      const { events, book, recount } = await rushOn(bench, system);
+      const [theirs, ours] = await book();
       busy.push(ours.latency.p99);
       rushes.push(bookingsASecond(theirs));
-      const batches = await batchesOf(bench, [...rushed.events, ...beside.events]);
+      const batches = await batchesOf(bench, events);
       batchMs.push((theirs.seconds * 1000) / batches);
-      await rushed.recount();
-      await beside.recount();
+      await recount();
     });
     bench.say(
       `A neighbour of a rush, round ${round}: ${roundsOf("p99 ms quiet", quiet.slice(-1))}, ` +
         `${roundsOf("in the rush", busy.slice(-1))}, ${roundsOf("a batch", batchMs.slice(-1))}`,
     );
   }
-  return [
-    finding({
-      what: "Event B's p99 while event A is under rush, at most the quiet p99 and two batches",
-      value: median(busy),
-      unit: "ms",
-      bar: { most: median(quiet) + 2 * median(batchMs) },
-      baseline: rushes,
-      made:
-        `${roundsOf("p99", busy)}; ${roundsOf("quiet", quiet)}; ${roundsOf("a batch", batchMs)}; ` +
-        roundsOf("A's bookings/s", rushes),
-    }),
-  ];
+  const bar = { most: median(quiet) + 2 * median(batchMs) };
+  const found = finding({
+    what: "Event B's p99 while event A is under rush, at most the quiet p99 and two batches",
+    value: median(busy),
+    unit: "ms",
+    bar,
+    baseline: rushes,
+    made:
+      `${roundsOf("p99", busy)}; ${roundsOf("quiet", quiet)}; ${roundsOf("a batch", batchMs)}; ` +
+      roundsOf("A's bookings/s", rushes),
+  });
+  if (found.value > bar.most) found.made += `; ${await profileOfRush(bench)}`;
+  return [found];
 };
 
 const ATTENDEES = 10_000;

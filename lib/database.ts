@@ -1,14 +1,17 @@
 import pg from "pg";
 import { QueryTypes, Sequelize, type Transaction } from "sequelize";
 import { ServiceUnavailable } from "./errors";
-import { type Bind, type PreparedWork, preparedTransaction } from "./prepared";
+import { type Bind, PLAN_OUTDATED, type PreparedWork, preparedTransaction } from "./prepared";
 import { createWorkQueue } from "./work-queue";
 
 export type { Transaction } from "sequelize";
 export type { Bind, Command, PreparedWork, Query } from "./prepared";
 
-/** PostgreSQL's codes for «your transaction lost against another one; try again». */
-const LOST_AGAINST_ANOTHER = new Set(["40001", "40P01"]);
+/**
+ * PostgreSQL's codes for «try again»: the transaction lost against another one, or a migration has changed what a
+ * statement gives since it was prepared.
+ */
+const TRY_AGAIN = new Set(["40001", "40P01", PLAN_OUTDATED]);
 const TRANSACTION_ATTEMPTS = 5;
 const RETRY_BASE_MS = 10;
 
@@ -172,13 +175,13 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     }
   };
 
-  /** Repeats what lost against another transaction; each attempt begins anew. */
+  /** Repeats what may win the next time; each attempt begins anew. */
   const untilItWins = async <T>(attempt: () => Promise<T>): Promise<T> => {
     for (let left = TRANSACTION_ATTEMPTS; ; left--) {
       try {
         return await guarded(attempt);
       } catch (error) {
-        if (left === 1 || !LOST_AGAINST_ANOTHER.has(sqlState(error))) throw error;
+        if (left === 1 || !TRY_AGAIN.has(sqlState(error))) throw error;
         await pause(Math.random() * RETRY_BASE_MS * 2 ** (TRANSACTION_ATTEMPTS - left + 1));
       }
     }

@@ -50,6 +50,9 @@ interface Entry<Q, A> {
   settle(outcome: Final<A>): void;
 }
 
+/** As a batch gives it: where the whole of it failed for a reason that is nobody's own, for everybody in it. */
+type Outcome<A> = Settled<A> | { readonly error: unknown; readonly forAll: true };
+
 /** For a commit that forgets a request: whoever sent it must not wait for ever. */
 const LOST = { error: new Error("A batch has lost a request") };
 const HELD = { held: true } as const;
@@ -81,31 +84,33 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     becameIdle = [];
   };
 
-  const isEverybodysFault = (outcome: Settled<A>): outcome is { readonly error: unknown } =>
-    "error" in outcome && !options.isOnesFault(outcome.error);
+  const isForAll = (outcome: Outcome<A>): outcome is { readonly error: unknown; forAll: true } =>
+    "forAll" in outcome;
 
   /** What became of each entry; never throws. */
-  const decide = async (entries: Entry<Q, A>[], wait: boolean): Promise<Settled<A>[]> => {
+  const decide = async (entries: Entry<Q, A>[], wait: boolean): Promise<Outcome<A>[]> => {
     try {
       return await options.commit(
         entries.map(({ request }) => request),
         wait,
       );
     } catch (error) {
-      if (entries.length === 1 || !options.isOnesFault(error))
-        return entries.map(() => ({ error }));
-      return decideOneByOne(entries, wait);
+      if (!options.isOnesFault(error)) return entries.map(() => ({ error, forAll: true }));
+      return entries.length === 1 ? [{ error }] : decideOneByOne(entries, wait);
     }
   };
 
-  const decideOneByOne = async (entries: Entry<Q, A>[], wait: boolean): Promise<Settled<A>[]> => {
-    const outcomes: Settled<A>[] = [];
+  const decideOneByOne = async (entries: Entry<Q, A>[], wait: boolean): Promise<Outcome<A>[]> => {
+    const outcomes: Outcome<A>[] = [];
     const heldUp = new Set<string>();
+    let ofAll: Outcome<A> | undefined;
     for (const entry of entries) {
       const lane = laneOf(entry);
       // A lane that is free again a moment later stays held, or its later requests would overtake the first.
-      const [outcome = LOST] = heldUp.has(lane) ? [HELD] : await decide([entry], wait);
+      const outcome = ofAll ?? (heldUp.has(lane) ? HELD : (await decide([entry], wait))[0]) ?? LOST;
       if ("held" in outcome) heldUp.add(lane);
+      // What cannot be had for one is not waited for again for each of those behind.
+      if (isForAll(outcome)) ofAll = outcome;
       outcomes.push(outcome);
     }
     return outcomes;
@@ -143,7 +148,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     const some = entries.splice(0, options.most);
     const outcomes = await decide(some, true);
     // What cannot be had for these, who came first, is not waited for again for those behind them.
-    const cannotBeHad = outcomes.find(isEverybodysFault);
+    const cannotBeHad = outcomes.find(isForAll);
     if (cannotBeHad) for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
     const again: Entry<Q, A>[] = [];
     some.forEach((entry, i) => {

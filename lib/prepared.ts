@@ -46,6 +46,9 @@ interface Statement {
   parameters: readonly string[];
 }
 
+/** PostgreSQL's code for a plan that must give something else than when it was made: a migration came between. */
+export const PLAN_OUTDATED = "0A000";
+
 const statements = new Map<string, Statement>();
 
 /** Quoted text and casts (`::type`) are passed over, `$name` becomes a position. */
@@ -72,19 +75,24 @@ function statementOf(sql: string): Statement {
 /** What may stand in an array without quotation marks, as long as it is not the word for null. */
 const PLAIN = /^(?!null$)[\w.:+-]+$/i;
 
+type Element = string | number | Date | Buffer | null;
+
 function elementOf(value: unknown): string {
   if (value === null) return "NULL";
   if (typeof value === "number") return String(value);
   if (Buffer.isBuffer(value)) return `"\\\\x${value.toString("hex")}"`;
-  const text = value instanceof Date ? value.toISOString() : String(value);
+  const text = value instanceof Date ? value.toISOString() : value;
+  if (typeof text !== "string") throw new Error(`No value for an array: ${typeof value}`);
   return PLAIN.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
 /**
- * An array of texts, numbers, times, bytes or nulls as PostgreSQL reads it. The driver's own form quotes and escapes
- * each element; of a booking's, nearly all are ids.
+ * An array as PostgreSQL reads it. The driver's own form quotes and escapes each element; of a booking's, nearly all
+ * are ids.
+ *
+ * @throws Error for elements of any other type, for which JavaScript's text would be stored without a word
  */
-export const arrayLiteral = (values: readonly unknown[]): string =>
+export const arrayLiteral = (values: readonly Element[]): string =>
   `{${values.map(elementOf).join()}}`;
 
 /**
@@ -133,8 +141,9 @@ export async function preparedTransaction<T>(
     try {
       return await client.query(statement);
     } catch (error) {
-      // What the server did not say itself leaves open whether it still hears us.
-      broken ||= !(error instanceof DatabaseError);
+      // What the server did not say itself leaves open whether it still hears us; and a statement that was prepared
+      // for what a table no longer is fails on this connection for ever.
+      broken ||= !(error instanceof DatabaseError) || error.code === PLAN_OUTDATED;
       throw error;
     }
   };

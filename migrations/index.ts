@@ -8,9 +8,11 @@ import { outbox } from "./0006-outbox";
 import { idempotencyKeys } from "./0007-idempotency-keys";
 import { cancellations } from "./0008-cancellations";
 import { lostBookings } from "./0009-lost-bookings";
-import { hostsOfBookings } from "./0010-hosts-of-bookings";
-import { ownersOfKeys } from "./0011-owners-of-keys";
-import { wordsOfTheOutbox } from "./0012-words-of-the-outbox";
+import { hostsOfEvents } from "./0010-hosts-of-events";
+import { hostsOfBookings } from "./0011-hosts-of-bookings";
+import { hostsOfBookingsChecked } from "./0012-hosts-of-bookings-checked";
+import { ownersOfKeys } from "./0013-owners-of-keys";
+import { wordsOfTheOutbox } from "./0014-words-of-the-outbox";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -23,7 +25,9 @@ export const migrations: readonly Step[] = [
   idempotencyKeys,
   cancellations,
   lostBookings,
+  hostsOfEvents,
   hostsOfBookings,
+  hostsOfBookingsChecked,
   ownersOfKeys,
   wordsOfTheOutbox,
 ];

@@ -151,6 +151,7 @@ export function httpServer(
 ): HttpServer {
   const security = securityHeaders();
   const middlewaresFor = middlewaresOf(config);
+  // These stay for long, and may be very many: a Bag would look through all of them for each that goes.
   const connections = new Set<Socket>();
   const answers = new Bag<ServerResponse>();
   let draining = false;

@@ -40,9 +40,10 @@ export function routingOf(aliases: readonly GatewayAlias[]): Routing {
   const inOrder = [...templates.values()];
   /** A path without parameters is its own template; nothing has to be tried for it. */
   const fixed = new Map(
-    inOrder.flatMap((routes) =>
-      routes.flatMap(({ fullPath, keys }) => (keys.length ? [] : [[fullPath, routes] as const])),
-    ),
+    inOrder.flatMap((routes) => {
+      const [first] = routes;
+      return first?.keys.length === 0 ? [[first.fullPath, routes] as const] : [];
+    }),
   );
 
   const routesAt = (path: string) =>

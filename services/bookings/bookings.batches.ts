@@ -68,7 +68,7 @@ interface Standing {
 // Single values with a LIMIT, not EXISTS: for that the planner may read every active booking there is into a hash
 // table, for each batch anew.
 // FOR KEY SHARE: whoever erases a user waits for us and finds the booking, or we find them erased; whoever changes
-// anything else about them is not in the way.
+// anything else about them is not in the way. SKIP LOCKED: one who is just being erased keeps nobody else waiting.
 const STANDINGS = `
   WITH facts AS MATERIALIZED (
     SELECT e.id,
@@ -82,7 +82,10 @@ const STANDINGS = `
     FROM unnest($eventIds::uuid[], $userIds::uuid[]) WITH ORDINALITY AS a (event_id, user_id, n)
     JOIN facts f ON f.id = a.event_id
     JOIN users u ON u.id = a.user_id AND u.deleted_at IS NULL
-     FOR KEY SHARE OF u`;
+     FOR KEY SHARE OF u SKIP LOCKED`;
+
+const LIVE_USERS = `
+  SELECT id FROM users WHERE id = ANY ($ids::uuid[]) AND deleted_at IS NULL`;
 
 /** A booking that was just made, as its owner sees it. */
 function bookingOf(seats: NewSeats, now: Date): OwnBooking {
@@ -141,7 +144,7 @@ function answeredBefore(key: IdempotencyKey, before: StoredAnswer<OwnBooking>): 
   }
 }
 
-/** What the database knows of each request, by its position; nothing of one whose user does not exist. */
+/** What the database knows of each request, by its position; nothing of one whose user is not there or held. */
 async function standingsOf(
   query: Query,
   requests: readonly BookingRequest[],
@@ -157,9 +160,16 @@ async function standingsOf(
   return new Map(rows.map((row) => [Number(row.n) - 1, row]));
 }
 
+/** Which of these users are there all the same: somebody holds them, as who erases them does for a moment. */
+async function heldUsers(query: Query, userIds: readonly string[]): Promise<Set<string>> {
+  if (userIds.length === 0) return new Set();
+  const rows = await query<{ id: string }>(LIVE_USERS, { ids: [...new Set(userIds)] });
+  return new Set(rows.map(({ id }) => id));
+}
+
 /**
  * Locks the events of a batch and reads what its requests are decided by. What is already decided by that, is:
- * whose event is not there or somebody else's for the moment, and who has been answered before.
+ * whose event is not there or somebody else's for the moment, who is held, and who has been answered before.
  */
 async function read(
   { query, together }: PreparedWork,
@@ -187,11 +197,16 @@ async function read(
   const { now, events, facts } = await lockAndLook();
   const [stored, standings] = facts;
   const byName = new Map(stored.map((answer) => [nameOf(answer), answer]));
+  const absent = requests.filter((_, i) => !standings.has(i)).map(({ userId }) => userId);
+  const held = await heldUsers(query, absent);
   const cases = requests.map((request, i): Case => {
     const before = request.key && byName.get(nameOf(request.key));
     if (request.key && before) return { request, outcome: answeredBefore(request.key, before) };
     const event = events.get(request.eventId);
     if (event === "held") return { request, outcome: { held: true } };
+    if (event && held.has(request.userId) && !standings.has(i)) {
+      return { request, outcome: { error: new ServiceUnavailable({ retryAfter: 1 }) } };
+    }
     if (event) return { request, event, standing: standings.get(i) };
     return { request, outcome: { error: new EventNotFound({ eventId: request.eventId }) } };
   });

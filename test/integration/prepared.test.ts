@@ -1,5 +1,6 @@
 import { openDatabase, sqlState, violatedConstraint } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
+import type { arrayLiteral } from "../../lib/prepared";
 import { type Counters, openCounters } from "../support/counters";
 import { eventually } from "../support/eventually";
 
@@ -443,6 +444,72 @@ describe("When the server fails", () => {
       await holder;
     }
   });
+});
+
+describe("A statement that was prepared before a migration", () => {
+  afterEach(() => counters.server.query("ALTER TABLE counters ALTER COLUMN value TYPE int"));
+
+  test("gives what the table has now, on every connection", async () => {
+    const read = () => rowsOf("SELECT value FROM counters WHERE id = $id", { id: 1 });
+    const all = () => Promise.all(Array.from({ length: CONNECTIONS + 1 }, read));
+    await all();
+    await counters.server.query("ALTER TABLE counters ALTER COLUMN value TYPE bigint");
+    for (const rows of await all()) expect(rows).toEqual([{ value: "0" }]);
+    await worksOn();
+  });
+});
+
+describe("A list for PostgreSQL", () => {
+  /** The list as PostgreSQL has read it, element by element. */
+  const read = async (type: string, values: Parameters<typeof arrayLiteral>[0]) => {
+    const sql = `SELECT a.v::text AS v FROM unnest($values::${type}[]) WITH ORDINALITY AS a (v, n) ORDER BY n`;
+    return (await rowsOf(sql, { values })).map((row) => (row as { v: string | null }).v);
+  };
+
+  test("holds every text as it is", async () => {
+    const texts = [
+      ...["", " ", "a b", " a ", "NULL", "null", "Null", "nulls", "a,b", "{}", "{a}", '"', '"a"'],
+      ...[
+        "\\",
+        "\\x41",
+        "a\\",
+        '\\"',
+        "\n",
+        "\t",
+        "\v",
+        "\u0085",
+        "\u00a0",
+        "\u2028",
+        "'",
+        "$1",
+        "%_",
+      ],
+      ...["K", "ſ", "é", "🎟️", "שלום", "01890000-0000-7000-8000-000000000000", "-", "+1", "1e3"],
+    ];
+    expect(await read("text", texts)).toEqual(texts);
+  });
+
+  test("holds numbers, times, bytes and nothing at all", async () => {
+    expect(await read("int", [1, -1, 0])).toEqual(["1", "-1", "0"]);
+    expect(await read("bytea", [Buffer.from([0, 92, 255]), Buffer.alloc(0)])).toEqual([
+      "\\x005cff",
+      "\\x",
+    ]);
+    const time = new Date("2027-02-03T04:05:06.789Z");
+    const [asTime] = await rowsOf("SELECT ($values::timestamptz[])[1] AS at", { values: [time] });
+    expect(asTime).toEqual({ at: time });
+    expect(await read("text", [null, "a", null])).toEqual([null, "a", null]);
+    expect(await read("text", [])).toEqual([]);
+  });
+
+  test.each([[undefined], [["a"]], [{ a: 1 }], [new Uint8Array([1])], [true]])(
+    "refuses what it has no form for: %p",
+    async (value) => {
+      await expect(rowsOf("SELECT $values::text[] AS v", { values: [value] })).rejects.toThrow(
+        "No value for an array",
+      );
+    },
+  );
 });
 
 test("whoever goes ahead does not queue behind other changes", async () => {

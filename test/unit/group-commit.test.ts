@@ -332,6 +332,17 @@ describe("A batch that fails", () => {
     expect(answered).toEqual(["z1", "b1", "a1", "a2"]);
   });
 
+  test("one by one ends where something cannot be had for anybody: nobody waits for that again", async () => {
+    const { submit, answered, nth, asked } = counter();
+    submit("A1", "A2", "B1", "C1", "D1");
+    await nth(0).commits();
+    await nth(1).fails(FAULT);
+    await nth(2).commits();
+    await nth(3).fails(new Error("No database"));
+    expect(asked().slice(2)).toEqual([["A2"], ["B1"]]);
+    expect(answered).toEqual(["a1", "a2", "B1: No database", "C1: No database", "D1: No database"]);
+  });
+
   test("for what is nobody's own fails all, once", async () => {
     const { submit, answered, nth, asked } = counter();
     submit("A1", "A2", "B1");

@@ -60,7 +60,7 @@ export async function writeOutbox(query: Query, events: readonly OutboxEvent[]):
 const TAKE = `
   SELECT id, type, action, aggregate_id AS "aggregateId", aggregate_version AS "aggregateVersion",
          occurred_at AS "occurredAt", correlation_id AS "correlationId", data
-    FROM outbox WHERE id <= $upTo::uuid ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
+    FROM outbox WHERE id <= greatest($own::uuid, $old::uuid) ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
 
 const DONE = "DELETE FROM outbox WHERE id = ANY ($ids::uuid[])";
 
@@ -86,8 +86,8 @@ const AFTER_WRITING_MS = 50;
 /** In a rush it rests twice as long as it works: what is booked must not wait for what is told. */
 const REST_FACTOR = 2;
 /**
- * What a node has not written itself, nor anybody before it did, it leaves to others for so long: they are about to
- * tell it, and two who tell the same take the time of two processors for it.
+ * What others have written since a node has written anything, or was started, it leaves to them for so long: they are
+ * about to tell it, and two who tell the same take the time of two processors for it.
  */
 const OTHERS_MS = 5_000;
 
@@ -102,16 +102,16 @@ export function relayOutbox(
   announce: (name: string, payload: object) => Promise<void>,
   log: Log,
 ): RepeatedWork {
-  let newestOwn = "";
+  // What lies there when it starts may be what a crash has left, perhaps its own: that has waited long enough.
+  let newestOwn = leastIdAt(new Date());
   const telling = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
     failed: "The outbox could not be told",
     async work() {
       // By the system's time, as ids are made.
-      const oldOnes = leastIdAt(new Date(Date.now() - OTHERS_MS));
-      const upTo = newestOwn > oldOnes ? newestOwn : oldOnes;
-      const { told, ms } = await tellSome(database, announce, upTo);
+      const old = leastIdAt(new Date(Date.now() - OTHERS_MS));
+      const { told, ms } = await tellSome(database, announce, { own: newestOwn, old });
       return { pauseMs: told === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS, restMs: REST_FACTOR * ms };
     },
   });
@@ -149,11 +149,11 @@ async function tellEach(
 const tellSome = (
   database: Database,
   announce: (name: string, payload: object) => Promise<void>,
-  upTo: string,
+  newest: { own: string; old: string },
 ): Promise<{ told: number; ms: number }> =>
   database.prepared(async ({ query, nothingWritten }) => {
     const startedAt = performance.now();
-    const events = await query<OutboxEvent>(TAKE, { upTo, most: MOST_AT_ONCE });
+    const events = await query<OutboxEvent>(TAKE, { ...newest, most: MOST_AT_ONCE });
     if (events.length === 0) nothingWritten();
     else {
       await tellEach(events, announce);

@@ -205,10 +205,10 @@ describe("The judge sees what is wrong", () => {
     arena.interfere = async (sql) => {
       if (!sql.includes("FROM users u WHERE u.id")) return;
       arena.interfere = undefined;
-      await arena.meddle("UPDATE events SET host_id = '⟦user:host⟧' WHERE id = '⟦event:other⟧'");
+      await arena.meddle("UPDATE events SET created_at = now() WHERE id = '⟦event:other⟧'");
     };
     await expect(arena.judge(goodRequest(me))).rejects.toThrow(
-      "auth.me may not change events.host_id",
+      "auth.me may not change events.created_at",
     );
   });
 

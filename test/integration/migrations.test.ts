@@ -261,6 +261,11 @@ describe("What no row may be, whoever writes it", () => {
       "UPDATE idempotency_keys SET key = repeat('k', 256)",
       "idempotency_keys_key_check",
     ],
+    [
+      "a booking whose host is not its event's",
+      "UPDATE bookings SET host_id = gen_random_uuid()",
+      "bookings_event_with_host_fkey",
+    ],
     ["a booking of no event", "DELETE FROM events", "bookings_event_with_host_fkey"],
   ])("%s", async (_what, sql, constraint) => {
     await expect(database.query(sql)).rejects.toMatchObject({ constraint });

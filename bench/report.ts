@@ -22,10 +22,19 @@ const barOf = (bar: Bar | undefined, unit: string): string => {
   return "least" in bar ? `≥ ${written(bar.least)}${unit}` : `≤ ${written(bar.most)}${unit}`;
 };
 
-const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-
+/** A table in Markdown whose columns stand below each other, as the formatter of this repository wants it. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [row(head), row(head.map(() => "---")), ...rows.map(row)].join("\n");
+  const widths = head.map((_, column) =>
+    Math.max(3, ...[head, ...rows].map((cells) => [...(cells[column] ?? "")].length)),
+  );
+  const row = (cells: readonly string[]) => {
+    const padded = widths.map((width, column) => {
+      const cell = cells[column] ?? "";
+      return cell + " ".repeat(width - [...cell].length);
+    });
+    return `| ${padded.join(" | ")} |`;
+  };
+  return [row(head), row(widths.map((width) => "-".repeat(width))), ...rows.map(row)].join("\n");
 }
 
 const measured = ({ value, unit }: Finding) =>

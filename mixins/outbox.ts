@@ -85,6 +85,8 @@ const LOOK_EVERY_MS = 500;
 const AFTER_WRITING_MS = 50;
 /** In a rush it rests twice as long as it works: what is booked must not wait for what is told. */
 const REST_FACTOR = 2;
+/** The rush is over when this process has written nothing for so long: then it tells what has piled up without rest. */
+const CALM_AFTER_MS = 1_000;
 /**
  * What others have written since a node has written anything, or was started, it leaves to them for so long: they are
  * about to tell it, and two who tell the same take the time of two processors for it.
@@ -104,6 +106,7 @@ export function relayOutbox(
 ): RepeatedWork {
   // What lies there when it starts may be what a crash has left, perhaps its own: that has waited long enough.
   let newestOwn = leastIdAt(new Date());
+  let wroteAt = Number.NEGATIVE_INFINITY;
   const telling = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
@@ -112,11 +115,16 @@ export function relayOutbox(
       // By the system's time, as ids are made.
       const old = leastIdAt(new Date(Date.now() - OTHERS_MS));
       const { told, ms } = await tellSome(database, announce, { own: newestOwn, old });
-      return { pauseMs: told === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS, restMs: REST_FACTOR * ms };
+      const isRush = performance.now() - wroteAt < CALM_AFTER_MS;
+      return {
+        pauseMs: told === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS,
+        restMs: isRush ? REST_FACTOR * ms : 0,
+      };
     },
   });
   const hearOf = (events: readonly OutboxEvent[]) => {
     for (const { id } of events) if (id > newestOwn) newestOwn = id;
+    wroteAt = performance.now();
     telling.soon(AFTER_WRITING_MS);
   };
   relays.add(hearOf);

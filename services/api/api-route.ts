@@ -4,6 +4,7 @@ import { type ActionDefinition, successStatus } from "../../lib/contract/define"
 import { checkAccess } from "../../lib/contract/implement";
 import { endOfTurn } from "../../lib/end-of-turn";
 import { NotFound } from "../../lib/errors";
+import { isId } from "../../lib/ids";
 import { checkDepth, readBody } from "./body";
 import type { EndedSessions } from "./ended-sessions";
 import { entityTag } from "./entity-tag";
@@ -12,6 +13,21 @@ import { idempotencyKeyOf } from "./idempotency";
 import { actionParameters, type ParameterPlaces, parametersOf } from "./parameters";
 import { type Budgets, namedAccount } from "./rate-limits";
 import { API_BASE, type Route } from "./routes";
+
+/**
+ * Where an action's calls are spread by the value of a parameter (`shardBy`), picks the node by it. moleculer-web
+ * picks one before it has asked us for the parameters, which is at random then. What is no id is refused wherever
+ * it goes; it must not fill the strategy's cache.
+ */
+function spread(ctx: Context, req: GatewayRequest, shardBy: string): void {
+  const key = req.$params?.[shardBy];
+  if (!req.$alias || !isId(key)) return;
+  // All of a context that a strategy reads: this one's own parameters are the request and the response.
+  const call = { params: { [shardBy]: key.toLowerCase() }, meta: ctx.meta } as Context;
+  const endpoint = ctx.broker.findNextActionEndpoint(req.$alias.action, {}, call);
+  // Where the last node has gone in between, the call to the one picked first will say so.
+  if (!(endpoint instanceof Error)) req.$endpoint = endpoint;
+}
 
 /**
  * The API as moleculer-web's one route: exactly the routes of the contracts, and what happens before and
@@ -78,6 +94,7 @@ export function apiRoute(
         body: req.parsedBody,
       });
       await endOfTurn();
+      if (definition.shardBy !== undefined) spread(ctx, req, definition.shardBy);
     },
 
     onAfterCall(

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Context, Service } from "moleculer";
+import type { ActionEndpoint, Context, Service } from "moleculer";
 import type { Caller, Meta } from "../../lib/contract/define";
 
 /** What authentication found out; a fault waits for its turn in the order of errors. */
@@ -21,6 +21,8 @@ export interface GatewayRequest extends IncomingMessage {
   $params?: Record<string, unknown>;
   $alias?: GatewayAlias;
   $ctx?: Context;
+  /** Where the call goes. */
+  $endpoint?: ActionEndpoint;
   query?: Record<string, unknown>;
   parsedBody?: unknown;
   requestId?: string;

@@ -1,6 +1,12 @@
 import { ServiceBroker, Transporters } from "moleculer";
 import { natsTransporter, type Transporter } from "../../lib/broker";
-import { type Config, type Environment, loadConfig, SERVICE_NAMES } from "../../lib/config";
+import {
+  type Config,
+  type Environment,
+  loadConfig,
+  SERVICE_NAMES,
+  type ServiceName,
+} from "../../lib/config";
 import { type System, type SystemOptions, startSystem } from "../../system";
 import { createTestDatabase, type TestDatabase } from "./database";
 import { freePort } from "./free-port";
@@ -41,6 +47,8 @@ export interface TestSystem {
 export interface TestSystemOptions extends Partial<Omit<SystemOptions, "config" | "databaseUrl">> {
   environment?: Environment;
   spread?: Spread;
+  /** Services that a second broker runs as well, where each has one of its own. */
+  twice?: readonly ServiceName[];
   /** One that exists already, e.g. for a second process on the same data; it is not dropped. */
   database?: TestDatabase;
   /** How long anybody waits for a row that somebody else holds; as the product has it unless told. */
@@ -80,14 +88,17 @@ function tellAtOnce(system: System): System {
   return system;
 }
 
-/** For every service the transporter of its broker. */
-async function transporters(spread: Spread): Promise<Map<string, Transporter>> {
+/** For every node the transporter of its broker. */
+async function transporters(
+  spread: Spread,
+  nodes: readonly string[],
+): Promise<Map<string, Transporter>> {
   if (spread === "a broker each over NATS") {
     const nats = natsTransporter({ natsUrl: NATS_URL });
-    return new Map(SERVICE_NAMES.flatMap((name) => (nats ? [[name, nats]] : [])));
+    return new Map(nodes.flatMap((name) => (nats ? [[name, nats]] : [])));
   }
   const ports = new Map<string, number>();
-  for (const name of SERVICE_NAMES) ports.set(name, await freePort());
+  for (const name of nodes) ports.set(name, await freePort());
   const urls = [...ports].map(([name, port]) => `tcp://127.0.0.1:${port}/${name}`);
   return new Map(
     [...ports].map(([name, port]): [string, Transporter] => [
@@ -98,18 +109,29 @@ async function transporters(spread: Spread): Promise<Map<string, Transporter>> {
   );
 }
 
-async function startSpread(options: SystemOptions, spread: Spread): Promise<System[]> {
+async function startSpread(
+  options: SystemOptions,
+  spread: Spread,
+  twice: readonly ServiceName[],
+): Promise<System[]> {
   if (spread === "one process") return [await startSystem(options)];
-  const byService = await transporters(spread);
+  const nodes: { name: string; runs: ServiceName }[] = [
+    ...SERVICE_NAMES.map((runs) => ({ name: runs, runs })),
+    ...twice.map((runs) => ({ name: `${runs}-2`, runs })),
+  ];
+  const byNode = await transporters(
+    spread,
+    nodes.map(({ name }) => name),
+  );
   // One namespace a run: two runs on one NATS must not hear each other.
   const suffix = `${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
   return Promise.all(
-    SERVICE_NAMES.map(async (name) => {
-      const transporter = byService.get(name);
+    nodes.map(async ({ name, runs }) => {
+      const transporter = byNode.get(name);
       const system = await startSystem({
         ...options,
         config: { ...options.config, databasePool: 3 },
-        run: [name],
+        run: [runs],
         ...(transporter ? { transporter } : {}),
         nodeID: spread === "a broker each over TCP" ? name : `${name}-${suffix}`,
         namespace: `test-${suffix}`,
@@ -134,13 +156,14 @@ async function untilReady(origin: string): Promise<void> {
 
 /** Starts a system of its own for a test file; `stop` fails when a connection leaked. */
 export async function startTestSystem(options: TestSystemOptions = {}): Promise<TestSystem> {
-  const { environment, spread = "one process", database: given, lockTimeoutMs, ...rest } = options;
+  const { environment, spread = "one process", twice = [], ...others } = options;
+  const { database: given, lockTimeoutMs, ...rest } = others;
   const database = given ?? (await createTestDatabase());
   const databaseUrl = lockTimeoutMs
     ? `${database.url}?lock_timeout=${lockTimeoutMs}`
     : database.url;
   const config = testConfig(databaseUrl, environment);
-  const systems = await startSpread({ ...rest, config, databaseUrl }, spread);
+  const systems = await startSpread({ ...rest, config, databaseUrl }, spread, twice);
   const address = systems.map((system) => system.address).find((found) => found !== undefined);
   const origin = `http://127.0.0.1:${address?.port}`;
   const stop = async () => {

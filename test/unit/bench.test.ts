@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 /** The parts of the benches that decide and compute; what they measure is measured by running them. */
 import { createSecretKey } from "node:crypto";
 import fc from "fast-check";
@@ -242,10 +243,20 @@ describe("The results", () => {
 
   test("name each figure with its bar and its verdict", () => {
     expect(findingsTable(found).split("\n").slice(2)).toEqual([
-      "| Speed | 3.1 | ≥ 2.5 | reached |",
-      "| Latency | 75 ms | ≤ 60 ms | missed |",
-      "| Else | 1,234 | report | reported |",
+      "| Speed   | 3.1      | ≥ 2.5   | reached  |",
+      "| Latency | 75 ms    | ≤ 60 ms | missed   |",
+      "| Else    | 1,234    | report  | reported |",
     ]);
+  });
+
+  test("are written as the formatter would, so that a new page can be committed as it is", () => {
+    const written = page({ ...results, faults: ["seats is 3, not 2"] });
+    const format = [require.resolve("@biomejs/biome/bin/biome"), "format"];
+    const formatted = execFileSync(process.execPath, [...format, "--stdin-file-path=page.md"], {
+      input: written,
+      encoding: "utf8",
+    });
+    expect(formatted).toBe(written);
   });
 
   test("tell what was not measured and what was wrong", () => {

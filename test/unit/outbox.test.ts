@@ -1,0 +1,76 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Database, Query } from "../../lib/database";
+import { newId } from "../../lib/ids";
+import { outboxCommands, relayOutbox } from "../../mixins/outbox";
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const TELLING_MS = 100;
+
+const eventOf = () => ({
+  id: newId(),
+  type: "booking",
+  action: "confirmed",
+  aggregateId: newId(),
+  aggregateVersion: 1,
+  occurredAt: new Date(),
+  correlationId: null,
+  data: {},
+});
+
+/** A database in whose outbox lies more than can be told, and when each portion of it was taken, in milliseconds. */
+function backlog() {
+  const takenAt: number[] = [];
+  const startedAt = performance.now();
+  const query = async (sql: string, bind: { most?: number }) => {
+    if (!sql.includes("SELECT")) return [];
+    takenAt.push(performance.now() - startedAt);
+    return Array.from({ length: bind.most ?? 0 }, eventOf);
+  };
+  const database = {
+    prepared: (work: (transaction: { query: Query; nothingWritten(): void }) => unknown) =>
+      work({ query: query as unknown as Query, nothingWritten() {} }),
+  };
+  // Of a database the relay uses this alone.
+  return { database: database as unknown as Database, takenAt };
+}
+
+/** Each portion takes as long: all of its events at once. */
+const tell = () => new Promise<void>((resolve) => setTimeout(resolve, TELLING_MS));
+
+beforeEach(() => jest.useFakeTimers());
+afterEach(() => jest.useRealTimers());
+
+/** Lets time go by, and after each bit of it the turns of the event loop that a portion takes. */
+async function pass(ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 10) {
+    await jest.advanceTimersByTimeAsync(10);
+    for (let turn = 0; turn < 40; turn++) await nextTurn();
+  }
+}
+
+/** How long after the start of each portion the next one starts. */
+const gapsOf = (takenAt: readonly number[]) =>
+  takenAt.slice(1).map((at, i) => at - (takenAt[i] ?? 0));
+
+describe("What has piled up in the outbox", () => {
+  test("is told with pauses of twice the work while this process writes, then without any", async () => {
+    const { database, takenAt } = backlog();
+    const relay = relayOutbox(database, tell, silent);
+    const writing = setInterval(() => outboxCommands([eventOf()]), 20);
+    await pass(3_000);
+    const inTheRush = gapsOf(takenAt);
+    expect(inTheRush.length).toBeGreaterThanOrEqual(8);
+    for (const gap of inTheRush) expect(gap).toBeGreaterThanOrEqual(3 * TELLING_MS);
+
+    clearInterval(writing);
+    await pass(1_500);
+    takenAt.length = 0;
+    await pass(3_000);
+    const afterwards = gapsOf(takenAt);
+    expect(afterwards.length).toBeGreaterThanOrEqual(25);
+    for (const gap of afterwards) expect(gap).toBeLessThan(1.2 * TELLING_MS);
+    const stopped = relay.stop();
+    await pass(1_000);
+    await stopped;
+  });
+});

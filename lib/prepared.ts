@@ -28,8 +28,13 @@ export interface PreparedWork {
    */
   together<T>(send: () => Promise<T>): Promise<T>;
   /**
-   * Sends commands and the COMMIT in one go: when it comes back everything has been committed, and when it throws
-   * nothing, unless the connection broke. Nothing can follow it.
+   * Sends commands and waits for nothing, so that the database has begun with them while the rest is made ready;
+   * {@link commit} tells what has become of them. Only once a statement of the transaction has been answered.
+   */
+  send(commands: readonly Command[]): void;
+  /**
+   * Sends commands and the COMMIT in one go: when it comes back everything has been committed, with what was sent
+   * before, and when it throws nothing, unless the connection broke. Nothing can follow it.
    *
    * @throws what the first command that was refused has to say, or the driver's error as it is
    */
@@ -149,9 +154,12 @@ export async function preparedTransaction<T>(
   };
   /** Until it is asked for: it goes with the first statements. */
   let begun: Promise<unknown> | undefined;
+  let hasBegun = false;
   let inOneGo = false;
   const begin = () => {
-    begun ??= run(BEGIN);
+    begun ??= run(BEGIN).then(() => {
+      hasBegun = true;
+    });
     return begun;
   };
   /** Sends what `send` asks for in one write; each statement is taken by the client at once. */
@@ -178,8 +186,22 @@ export async function preparedTransaction<T>(
     const { name, text } = statement;
     return { name, text, values: valuesOf(statement, bind) };
   };
+  /** What has become of the commands that were sent, in their order. */
+  const sent: { command: Command; settled: Promise<PromiseSettledResult<unknown>> }[] = [];
+  const sendAll = (commands: readonly Command[]) => {
+    // All of them before the first is sent: one without its values must not leave the others to be committed.
+    const ready = commands.map((command) => ({ command, statement: prepared(command) }));
+    for (const { command, statement } of ready) {
+      const settled = Promise.allSettled([run(statement)]).then(([outcome]) => outcome);
+      sent.push({ command, settled });
+    }
+  };
   try {
     const result = await work({
+      send(commands) {
+        if (!hasBegun) throw new Error("The transaction has not begun");
+        atOnce(() => sendAll(commands));
+      },
       async query(sql, bind) {
         const statement = prepared({ sql, bind });
         if (!inOneGo) await begin();
@@ -189,19 +211,19 @@ export async function preparedTransaction<T>(
       together: atOnce,
       async commit(commands) {
         await begin();
-        // All of them before the first is sent: one without its values must not leave the others to be committed.
-        const ready = commands.map((command) => ({ command, statement: prepared(command) }));
-        committing = true;
-        const [refusals, [outcome]] = await Promise.all(
-          atOnce(() => [
-            Promise.allSettled(ready.map(({ statement }) => run(statement))),
-            Promise.allSettled([end()]),
-          ]),
-        );
-        refusals.forEach((refusal, i) => {
-          if (refusal.status === "fulfilled") return;
-          throw ready[i]?.command.explain?.(refusal.reason) ?? refusal.reason;
+        const ended = atOnce(() => {
+          sendAll(commands);
+          committing = true;
+          return Promise.allSettled([end()]);
         });
+        for (const { command, settled } of sent) {
+          const outcome = await settled;
+          if (outcome.status === "fulfilled") continue;
+          // The connection is in order again once the database has answered that too.
+          await ended;
+          throw command.explain?.(outcome.reason) ?? outcome.reason;
+        }
+        const [outcome] = await ended;
         if (outcome.status === "rejected") throw outcome.reason;
       },
       nothingWritten() {

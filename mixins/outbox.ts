@@ -83,8 +83,8 @@ const IN_A_ROW = 10;
 const LOOK_EVERY_MS = 500;
 /** What this process writes is committed by then as a rule, and together with what else is written meanwhile. */
 const AFTER_WRITING_MS = 50;
-/** In a rush it rests twice as long as it works: what is booked must not wait for what is told. */
-const REST_FACTOR = 2;
+/** In a rush it rests four times as long as it works: what is booked must not wait for what is told. */
+const REST_FACTOR = 4;
 /** The rush is over when this process has written nothing for so long: then it tells what has piled up without rest. */
 const CALM_AFTER_MS = 1_000;
 /**

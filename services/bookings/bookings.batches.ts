@@ -27,7 +27,8 @@ import {
   lockEvents,
   type NewSeats,
   newSeats,
-  seatsCommands,
+  seatsCommand,
+  tellingCommands,
   tidyUp,
 } from "./bookings.seats";
 import { codeOf } from "./bookings.tickets";
@@ -125,6 +126,8 @@ interface Case {
   outcome?: Outcome;
   /** What is written for it, when it gets its seats. */
   seats?: NewSeats;
+  /** The same request earlier in the batch, whose answer is this one's too. */
+  first?: Case;
 }
 
 /** A case that is still to be decided. */
@@ -215,7 +218,7 @@ async function read(
 
 /** Decides and writes one batch whose events are locked; gives whether anything was written. */
 async function decide(
-  { query, commit }: PreparedWork,
+  { query, send, commit }: PreparedWork,
   cases: readonly Case[],
   { now, holdSeconds, offerSeconds }: { now: Date; holdSeconds: number; offerSeconds: number },
 ): Promise<boolean> {
@@ -260,13 +263,13 @@ async function decide(
 
   const allocate = () => {
     const decideOne = allocation(now);
-    const firstUnderKey = new Map<string, StoredAnswer<OwnBooking>>();
+    const firstUnderKey = new Map<string, Case>();
     for (const one of cases.filter(isOpen)) {
       const { event, standing, request } = one;
       const { userId, quantity, key, requestId } = request;
-      const before = key && firstUnderKey.get(nameOf(key));
-      if (before) {
-        one.outcome = answeredBefore(key, before);
+      const first = key && firstUnderKey.get(nameOf(key));
+      if (first) {
+        one.first = first;
         continue;
       }
       const error = decideOne({
@@ -282,28 +285,46 @@ async function decide(
       }
       const how = { holdSeconds, fromWaitlist: false, requestId };
       one.seats = newSeats(event, { userId, quantity }, now, how);
-      const booking = bookingOf(one.seats, now);
-      one.outcome = { answer: { booking, replayed: false } };
-      if (key) firstUnderKey.set(nameOf(key), { ...key, answer: booking });
+      if (key) firstUnderKey.set(nameOf(key), one);
     }
-    return [...firstUnderKey.values()];
   };
 
-  const write = async (answers: StoredAnswer<OwnBooking>[]) => {
+  /** Answers all who have got seats; gives what is kept of that for the repetitions to come. */
+  const answer = (): StoredAnswer<OwnBooking>[] => {
+    const answers = new Map<Case, StoredAnswer<OwnBooking>>();
+    for (const one of cases) {
+      const { seats, first, request } = one;
+      const { key } = request;
+      if (seats) {
+        const booking = bookingOf(seats, now);
+        one.outcome = { answer: { booking, replayed: false } };
+        if (key) answers.set(one, { ...key, answer: booking });
+      }
+      const before = first && answers.get(first);
+      if (key && before) one.outcome = answeredBefore(key, before);
+    }
+    return [...answers.values()];
+  };
+
+  const write = async () => {
     const booked = cases.flatMap(({ seats, standing }) => (seats ? [{ seats, standing }] : []));
     if (booked.length === 0) return;
     written = true;
     const waited = booked.filter(({ standing }) => standing?.waited);
     const seatsOf = (some: typeof booked) => some.map(({ seats }) => seats);
+    // The database is at work on the seats while the answers are made.
+    send([seatsCommand(seatsOf(booked), now)]);
+    const answers = answer();
     await commit([
-      ...seatsCommands(seatsOf(booked), now),
+      ...tellingCommands(seatsOf(booked), now),
       ...leavingCommands(seatsOf(waited)),
       ...answersCommands(answers, now),
     ]);
   };
 
   await tidyUpAll();
-  await write(allocate());
+  allocate();
+  await write();
   return written;
 }
 

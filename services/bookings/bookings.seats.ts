@@ -141,7 +141,7 @@ function occurrenceOf(
   };
 }
 
-/** Makes ready what `seatsCommands` writes; the caller has seen that the seats are free. */
+/** Makes ready what `seatsCommand` writes; the caller has seen that the seats are free. */
 export function newSeats(
   event: LockedEvent,
   who: { userId: string; quantity: number },
@@ -172,14 +172,13 @@ const INSERT_SEATS = `
   SELECT t.id, t.booking_id, 'valid', $now::timestamptz
     FROM unnest($ticketIds::uuid[], $ticketBookings::uuid[]) AS t (id, booking_id)`;
 
-/** Writes seats, counts them in their events and tells of them. */
-export function seatsCommands(seats: readonly NewSeats[], now: Date): Command[] {
-  if (seats.length === 0) return [];
+/** Writes seats and counts them in their events; what is told of them is a command of its own. */
+export function seatsCommand(seats: readonly NewSeats[], now: Date): Command {
   const taken = new Map<string, number>();
   for (const { event, quantity } of seats) {
     taken.set(event.id, (taken.get(event.id) ?? 0) + quantity);
   }
-  const insert: Command = {
+  return {
     sql: INSERT_SEATS,
     bind: {
       now,
@@ -198,7 +197,11 @@ export function seatsCommands(seats: readonly NewSeats[], now: Date): Command[] 
       ticketBookings: seats.flatMap(({ id, ticketIds }) => ticketIds.map(() => id)),
     },
   };
-  const tell = outboxCommands(
+}
+
+/** Tells of seats that are written in the same transaction. */
+export const tellingCommands = (seats: readonly NewSeats[], now: Date): Command[] =>
+  outboxCommands(
     seats.map(({ event, status, ...booking }) =>
       occurrenceOf(
         event,
@@ -209,8 +212,6 @@ export function seatsCommands(seats: readonly NewSeats[], now: Date): Command[] 
       ),
     ),
   );
-  return [insert, ...tell];
-}
 
 const LEAVE = `
   DELETE FROM waitlist w USING unnest($eventIds::uuid[], $userIds::uuid[]) AS gone (event_id, user_id)
@@ -293,7 +294,10 @@ export async function promoteWaiting(
   const seats = fitting
     .filter(({ id }) => still.has(id))
     .map(({ userId, quantity }) => newSeats(event, { userId, quantity }, now, how));
-  for (const { sql, bind } of seatsCommands(seats, now)) await query(sql, bind);
+  if (seats.length > 0) {
+    const commands = [seatsCommand(seats, now), ...tellingCommands(seats, now)];
+    for (const { sql, bind } of commands) await query(sql, bind);
+  }
   event.numberOfAttendees += seats.reduce((sum, { quantity }) => sum + quantity, 0);
   // The seats of those who have just left are the next one's.
   if (seats.length < fitting.length) {

@@ -1,4 +1,4 @@
-import { openDatabase, sqlState, violatedConstraint } from "../../lib/database";
+import { openDatabase, type Query, sqlState, violatedConstraint } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import type { arrayLiteral } from "../../lib/prepared";
 import { type Counters, openCounters } from "../support/counters";
@@ -201,6 +201,90 @@ describe("Commands that go with the COMMIT", () => {
     counters.cable.mend();
     expect(await counters.values()).toEqual([0, 0]);
     await eventually(worksOn);
+  });
+});
+
+describe("Commands that are sent ahead of the COMMIT", () => {
+  const RAISED = { sql: RAISE, bind: { id: 1 } };
+  const REFUSED = {
+    sql: "UPDATE counters SET value = -1 WHERE id = 2",
+    bind: {},
+    explain: (error: unknown) => [violatedConstraint(error)],
+  };
+  const begun = (query: Query) => query("SELECT 1", {});
+
+  test("are run before those that go with it, and are committed with them", async () => {
+    await counters.database.prepared(async ({ query, send, commit }) => {
+      await begun(query);
+      send([RAISED]);
+      await commit([{ sql: "UPDATE counters SET value = value * 5 WHERE id = 1", bind: {} }]);
+      expect(await counters.values()).toEqual([5, 0]);
+    });
+    await worksOn();
+  });
+
+  test("are at work while their transaction makes the rest ready", async () => {
+    await counters.database.prepared(async ({ query, send, commit }) => {
+      await begun(query);
+      send([RAISED]);
+      // Nobody waits for it, and all the same the row is held.
+      await eventually(async () => {
+        const free = "SELECT id FROM counters ORDER BY id FOR UPDATE SKIP LOCKED";
+        expect(await counters.database.query(free)).toEqual([{ id: 2 }]);
+      });
+      await commit([]);
+    });
+    expect(await counters.values()).toEqual([1, 0]);
+    await worksOn();
+  });
+
+  test("are rolled back whole when one of either is refused, and the error is what that one says", async () => {
+    for (let i = 0; i < CONNECTIONS * 2; i++) {
+      const ahead = counters.database.prepared(async ({ query, send, commit }) => {
+        await begun(query);
+        send([RAISED, REFUSED]);
+        await commit([RAISED]);
+      });
+      await expect(ahead).rejects.toEqual(["counters_positive"]);
+      const behind = counters.database.prepared(async ({ query, send, commit }) => {
+        await begun(query);
+        send([RAISED]);
+        await commit([REFUSED]);
+      });
+      await expect(behind).rejects.toEqual(["counters_positive"]);
+    }
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("are rolled back when the work throws behind them, whatever became of them", async () => {
+    for (const command of [RAISED, REFUSED]) {
+      const thrown = counters.database.prepared(async ({ query, send }) => {
+        await begun(query);
+        send([command]);
+        throw new Error("no answer could be made");
+      });
+      await expect(thrown).rejects.toThrow("no answer could be made");
+    }
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("are not taken before the transaction has begun: they would stand on their own", async () => {
+    const early = counters.database.prepared(async ({ send }) => send([RAISED]));
+    await expect(early).rejects.toThrow("The transaction has not begun");
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("fail a transaction that does not ask what became of them", async () => {
+    const overlooked = counters.database.prepared(async ({ query, send }) => {
+      await begun(query);
+      send([REFUSED]);
+    });
+    await expect(overlooked).rejects.toThrow("a statement had failed");
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
   });
 });
 

@@ -211,8 +211,11 @@ export async function preparedTransaction<T>(
       together: atOnce,
       async commit(commands) {
         await begin();
-        const ended = atOnce(() => {
+        // Until all of it is ready: what was sent must not be committed without the rest.
+        ending = "ROLLBACK";
+        const committed = atOnce(() => {
           sendAll(commands);
+          ending = "COMMIT";
           committing = true;
           return Promise.allSettled([end()]);
         });
@@ -220,10 +223,10 @@ export async function preparedTransaction<T>(
           const outcome = await settled;
           if (outcome.status === "fulfilled") continue;
           // The connection is in order again once the database has answered that too.
-          await ended;
+          await committed;
           throw command.explain?.(outcome.reason) ?? outcome.reason;
         }
-        const [outcome] = await ended;
+        const [outcome] = await committed;
         if (outcome.status === "rejected") throw outcome.reason;
       },
       nothingWritten() {
@@ -242,7 +245,10 @@ export async function preparedTransaction<T>(
         () => true,
         () => false,
       );
-    if (ended || (!broken && (await rolledBack()))) connectionManager.releaseConnection(connection);
+    // What was sent may still be on its way when the work has thrown; whether it breaks the connection is to be known.
+    await Promise.all(sent.map(({ settled }) => settled));
+    const isOver = ended || (!broken && (await rolledBack()));
+    if (isOver && !broken) connectionManager.releaseConnection(connection);
     else await connectionManager.destroyConnection(connection);
   }
 }

@@ -83,10 +83,11 @@ const IN_A_ROW = 10;
 const LOOK_EVERY_MS = 500;
 /** What this process writes is committed by then as a rule, and together with what else is written meanwhile. */
 const AFTER_WRITING_MS = 50;
-/** In a rush it rests four times as long as it works: what is booked must not wait for what is told. */
+/**
+ * In a rush, while this process writes more than it tells, it rests four times as long as it works: what is booked must
+ * not wait for what is told. Else it does not rest until it has told all.
+ */
 const REST_FACTOR = 4;
-/** The rush is over when this process has written nothing for so long: then it tells what has piled up without rest. */
-const CALM_AFTER_MS = 1_000;
 /**
  * What others have written since a node has written anything, or was started, it leaves to them for so long: they are
  * about to tell it, and two who tell the same take the time of two processors for it.
@@ -106,7 +107,8 @@ export function relayOutbox(
 ): RepeatedWork {
   // What lies there when it starts may be what a crash has left, perhaps its own: that has waited long enough.
   let newestOwn = leastIdAt(new Date());
-  let wroteAt = Number.NEGATIVE_INFINITY;
+  /** Events of its own since it last told some. */
+  let written = 0;
   const telling = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
@@ -115,7 +117,8 @@ export function relayOutbox(
       // By the system's time, as ids are made.
       const old = leastIdAt(new Date(Date.now() - OTHERS_MS));
       const { told, ms } = await tellSome(database, announce, { own: newestOwn, old });
-      const isRush = performance.now() - wroteAt < CALM_AFTER_MS;
+      const isRush = written > told;
+      written = 0;
       return {
         pauseMs: told === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS,
         restMs: isRush ? REST_FACTOR * ms : 0,
@@ -124,7 +127,7 @@ export function relayOutbox(
   });
   const hearOf = (events: readonly OutboxEvent[]) => {
     for (const { id } of events) if (id > newestOwn) newestOwn = id;
-    wroteAt = performance.now();
+    written += events.length;
     telling.soon(AFTER_WRITING_MS);
   };
   relays.add(hearOf);

@@ -25,7 +25,8 @@ function spread(ctx: Context, req: GatewayRequest, shardBy: string): void {
   // All of a context that a strategy reads: this one's own parameters are the request and the response.
   const call = { params: { [shardBy]: key.toLowerCase() }, meta: ctx.meta } as Context;
   const endpoint = ctx.broker.findNextActionEndpoint(req.$alias.action, {}, call);
-  // Where the last node has gone in between, the call to the one picked first will say so.
+  // Where the last node has gone in between, the call to the one picked first will say so. (It throws where the
+  // strategy knows a node that must not be called for the moment: with a circuit breaker, which there is none of.)
   if (!(endpoint instanceof Error)) req.$endpoint = endpoint;
 }
 

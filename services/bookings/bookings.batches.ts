@@ -126,7 +126,7 @@ interface Case {
   outcome?: Outcome;
   /** What is written for it, when it gets its seats. */
   seats?: NewSeats;
-  /** The same request earlier in the batch, whose answer is this one's too. */
+  /** The case earlier in the batch under the same key: this one has its answer too, or is refused for another request. */
   first?: Case;
 }
 

@@ -1,6 +1,6 @@
 import { openDatabase, type Query, sqlState, violatedConstraint } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
-import type { arrayLiteral } from "../../lib/prepared";
+import type { arrayLiteral, PreparedWork } from "../../lib/prepared";
 import { type Counters, openCounters } from "../support/counters";
 import { eventually } from "../support/eventually";
 
@@ -266,6 +266,16 @@ describe("Commands that are sent ahead of the COMMIT", () => {
       });
       await expect(thrown).rejects.toThrow("no answer could be made");
     }
+    expect(await counters.values()).toEqual([0, 0]);
+    await worksOn();
+  });
+
+  test("are not committed when what was to go with it lacks a value, also when the work goes on", async () => {
+    await counters.database.prepared(async ({ query, send, commit }) => {
+      await begun(query);
+      send([RAISED]);
+      await expect(commit([{ sql: RAISE, bind: {} }])).rejects.toThrow("No value for $id");
+    });
     expect(await counters.values()).toEqual([0, 0]);
     await worksOn();
   });
@@ -539,6 +549,55 @@ describe("A statement that was prepared before a migration", () => {
     await all();
     await counters.server.query("ALTER TABLE counters ALTER COLUMN value TYPE bigint");
     for (const rows of await all()) expect(rows).toEqual([{ value: "0" }]);
+    await worksOn();
+  });
+
+  const RETURNS = {
+    sql: "UPDATE counters SET value = value + 1 WHERE id = 1 RETURNING value",
+    bind: {},
+  };
+  test.each<[string, (work: PreparedWork) => Promise<void>]>([
+    ["with the COMMIT", ({ commit }) => commit([RETURNS])],
+    [
+      "ahead of it",
+      async ({ query, send, commit }) => {
+        await query("SELECT 1", {});
+        send([RETURNS]);
+        await commit([]);
+      },
+    ],
+  ])("that went %s is prepared anew", async (_how, work) => {
+    const all = () =>
+      Promise.all(Array.from({ length: CONNECTIONS + 1 }, () => counters.database.prepared(work)));
+    await all();
+    await counters.server.query("ALTER TABLE counters ALTER COLUMN value TYPE bigint");
+    await all();
+    expect(await counters.server.query("SELECT value::int FROM counters WHERE id = 1")).toEqual([
+      { value: 2 * (CONNECTIONS + 1) },
+    ]);
+    await worksOn();
+  });
+
+  test("that was sent ahead of work that throws is not met again", async () => {
+    const throws = async () => {
+      const work = counters.database.prepared(async ({ query, send }) => {
+        await query("SELECT 1", {});
+        send([RETURNS]);
+        throw new Error("no answer could be made");
+      });
+      await expect(work).rejects.toThrow("no answer could be made");
+    };
+    const all = <T>(one: () => Promise<T>) => Promise.all(Array.from({ length: CONNECTIONS }, one));
+    await all(throws);
+    await counters.server.query("ALTER TABLE counters ALTER COLUMN value TYPE bigint");
+    const pids = async () => {
+      const rows = await all(() => rowsOf("SELECT pg_backend_pid() AS pid, pg_sleep(0.1)"));
+      return rows.map(([row]) => (row as { pid: number }).pid);
+    };
+    const before = await pids();
+    await all(throws);
+    const after = await pids();
+    expect(after.filter((pid) => before.includes(pid))).toEqual([]);
     await worksOn();
   });
 });

@@ -1,5 +1,5 @@
-import { execFileSync } from "node:child_process";
 /** The parts of the benches that decide and compute; what they measure is measured by running them. */
+import { execFileSync } from "node:child_process";
 import { createSecretKey } from "node:crypto";
 import fc from "fast-check";
 import jwt from "jsonwebtoken";

@@ -3,26 +3,10 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../lib/contract/define";
+import { nameOf, type OutboxEvent, payloadOf } from "../lib/contract/outbox-event";
 import type { Command, Database, Query } from "../lib/database";
 import { leastIdAt } from "../lib/ids";
 import { type RepeatedWork, repeat } from "../lib/repeated";
-
-/** One thing that happened, in the envelope that all services share. */
-export interface OutboxEvent {
-  /** UUID of version 7: of two events that one node writes the later has the greater id. */
-  id: string;
-  /** What it happened to: `booking`, `event`. */
-  type: string;
-  /** What happened to it, in the past tense: `confirmed`. */
-  action: string;
-  aggregateId: string;
-  /** Of the aggregate after it happened; counts from 1. */
-  aggregateVersion: number;
-  occurredAt: Date;
-  /** The request in which it happened. */
-  correlationId: string | null;
-  data: object;
-}
 
 const WRITE = `
   INSERT INTO outbox (id, type, action, aggregate_id, aggregate_version, occurred_at, correlation_id, data)
@@ -63,17 +47,6 @@ const TAKE = `
     FROM outbox WHERE id <= greatest($own::uuid, $old::uuid) ORDER BY id LIMIT $most::int FOR UPDATE SKIP LOCKED`;
 
 const DONE = "DELETE FROM outbox WHERE id = ANY ($ids::uuid[])";
-
-/** Of the contract of the service whose thing it is: `bookings.confirmed`. */
-const nameOf = ({ type, action }: OutboxEvent) => `${type}s.${action}`;
-
-const payloadOf = ({ id, aggregateVersion, occurredAt, data }: OutboxEvent) => ({
-  id,
-  schemaVersion: 1,
-  version: aggregateVersion,
-  occurredAt: occurredAt.toISOString(),
-  ...data,
-});
 
 /** Events told in one transaction. More of them make telling faster, and in a rush what is booked slower. */
 const MOST_AT_ONCE = 200;
@@ -136,6 +109,28 @@ export function relayOutbox(
     async stop() {
       relays.delete(hearOf);
       await telling.stop();
+    },
+  };
+}
+
+/** The relays of this process, one for each database, and how many services want it. */
+const shared = new Map<Database, { relay: RepeatedWork; wantedBy: number }>();
+
+/**
+ * {@link relayOutbox} for a service that writes to the outbox: services of one process share one, which ends with the
+ * last of them. So whatever a node writes it can tell, whichever services it runs.
+ */
+export function sharedRelay(...given: Parameters<typeof relayOutbox>): { stop(): Promise<void> } {
+  const [database] = given;
+  const one = shared.get(database) ?? { relay: relayOutbox(...given), wantedBy: 0 };
+  one.wantedBy++;
+  shared.set(database, one);
+  return {
+    async stop() {
+      one.wantedBy--;
+      if (one.wantedBy > 0) return;
+      shared.delete(database);
+      await one.relay.stop();
     },
   };
 }

@@ -1,4 +1,5 @@
 import { implementer } from "../lib/contract/implement";
+import { happener } from "../lib/contract/outbox-event";
 import { auth } from "./auth/auth.contract";
 import { availableEvents } from "./available-events/available-events.contract";
 import { bookings } from "./bookings/bookings.contract";
@@ -21,3 +22,6 @@ export type Contracts = typeof contracts;
 
 /** Joins a contract and its handlers into a service whose calls are typed by all contracts. */
 export const implement = implementer(contracts);
+
+/** Something that happened, for the outbox: its name and its facts are those of the contracts. */
+export const happened = happener<Contracts>();

@@ -181,18 +181,11 @@ export type Call<R extends Registry> = <N extends ActionName<R>>(
   ...params: keyof ActionOf<R, N>["params"] extends never ? [] : [ParamsInputOf<ActionOf<R, N>>]
 ) => Promise<ResultOf<ActionOf<R, N>>>;
 
-/** Emits an event to one node of every service that listens, without waiting for them. */
-export type Emit<R extends Registry> = <N extends EventName<R>>(
-  name: N,
-  payload: PayloadOf<R, N>,
-) => void;
-
-/** What a handler of an action or an event works with. */
+/** What a handler of an action or an event works with. It tells others by the outbox, and by nothing else. */
 export interface Context<R extends Registry, P> {
   readonly params: P;
   readonly meta: Meta;
   readonly call: Call<R>;
-  readonly emit: Emit<R>;
   readonly log: Log;
 }
 

@@ -8,7 +8,6 @@ import type {
   CallerOf,
   Context,
   Contract,
-  Emit,
   EventName,
   Log,
   Meta,
@@ -22,7 +21,6 @@ import type { Rule } from "./rules";
 /** What a service's lifecycle hooks work with. */
 export interface Lifecycle<R extends Registry> {
   readonly call: Call<R>;
-  readonly emit: Emit<R>;
   /**
    * Emits an event whose name and payload were typed when it was written to the outbox; comes back when those of
    * this process who listen have heard it, and fails when it cannot be sent to other nodes.
@@ -82,23 +80,19 @@ interface MoleculerSide {
   emit(name: string, payload: unknown, options?: { throwError: boolean }): Promise<unknown>;
 }
 
-/** Typed calls and emissions over a Moleculer context or broker. */
-function typed<R extends Registry>(side: MoleculerSide, log: Log): Omit<Lifecycle<R>, "log"> {
-  return {
-    announce: async (name, payload) => {
-      // Otherwise Moleculer would keep it to itself that it has not reached the other nodes.
-      await side.emit(name, payload, { throwError: true });
-    },
-    // The contracts have checked the names and shapes at compile time; Moleculer's own types do not know them.
-    call: ((name: string, params?: unknown) => side.call(name, params)) as Call<R>,
-    // An announcement follows a commit: who listens must neither delay nor fail the one who announces.
-    emit: ((name: string, payload: unknown) => {
-      side
-        .emit(name, payload)
-        .catch((error: unknown) => log.error({ err: error }, `Emitting ${name} failed`));
-    }) as Emit<R>,
-  };
-}
+/** Typed calls over a Moleculer context or broker. */
+// The contracts have checked the names and shapes at compile time; Moleculer's own types do not know them.
+const callOver = <R extends Registry>(side: MoleculerSide) =>
+  ((name: string, params?: unknown) => side.call(name, params)) as Call<R>;
+
+const lifecycleOf = <R extends Registry>(broker: MoleculerSide, log: Log): Lifecycle<R> => ({
+  call: callOver<R>(broker),
+  announce: async (name, payload) => {
+    // Otherwise Moleculer would keep it to itself that it has not reached the other nodes.
+    await broker.emit(name, payload, { throwError: true });
+  },
+  log,
+});
 
 /**
  * Gives the `implement` of one system: it joins a contract and its handlers into a Moleculer service.
@@ -122,7 +116,7 @@ export function implementer<R extends Registry>(contracts: R) {
         // Moleculer's meta is an open record; ours is the part of it that we put there.
         meta: ctx.meta as Meta,
         log,
-        ...typed<R>(ctx, log),
+        call: callOver<R>(ctx),
       };
     };
     const actions = Object.entries(contract.actions).map(([name, definition]) => {
@@ -165,10 +159,10 @@ export function implementer<R extends Registry>(contracts: R) {
       actions: Object.fromEntries(actions),
       events: Object.fromEntries(events),
       async started() {
-        await parts.started?.({ ...typed<R>(this.broker, this.logger), log: this.logger });
+        await parts.started?.(lifecycleOf<R>(this.broker, this.logger));
       },
       async stopped() {
-        await parts.stopped?.({ ...typed<R>(this.broker, this.logger), log: this.logger });
+        await parts.stopped?.(lifecycleOf<R>(this.broker, this.logger));
       },
     } as ServiceSchema; // `Object.fromEntries` loses the keys that Moleculer's type asks for.
   };

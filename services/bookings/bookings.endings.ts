@@ -3,9 +3,15 @@
  * list. Inside a transaction that holds the event's row, as all of bookings.seats.ts.
  */
 import type { Query } from "../../lib/database";
-import { newId } from "../../lib/ids";
 import { writeOutbox } from "../../mixins/outbox";
-import { CHUNK, cancelBookings, expireHolds, type LockedEvent } from "./bookings.seats";
+import { happened } from "../contracts";
+import {
+  CHUNK,
+  cancelBookings,
+  expireHolds,
+  factsOfEvent,
+  type LockedEvent,
+} from "./bookings.seats";
 import type { CancelReason } from "./bookings.validations";
 
 const EXPLANATION = `
@@ -36,26 +42,20 @@ async function endWaiting(
   });
   await writeOutbox(
     query,
-    ended.map(({ id, userId, quantity }) => ({
-      id: newId(),
-      // What is told is the bookings service's, though it is a place on the list that has come to its end.
-      type: "booking",
-      action: "waitingEnded",
-      aggregateId: id,
-      aggregateVersion: 1,
-      occurredAt: now,
-      correlationId: why.requestId,
-      data: {
-        entryId: id,
-        eventId: event.id,
-        userId,
-        quantity,
-        eventTitle: event.title,
-        eventStartDateTime: event.startDateTime.toISOString(),
-        eventTimeZone: event.timeZone,
-        explanation: why.explanation,
-      },
-    })),
+    // What is told is the bookings service's, though it is a place on the list that has come to its end.
+    ended.map(({ id, userId, quantity }) =>
+      happened(
+        "bookings.waitingEnded",
+        { aggregateId: id, aggregateVersion: 1, occurredAt: now, correlationId: why.requestId },
+        {
+          entryId: id,
+          userId,
+          quantity,
+          ...factsOfEvent(event),
+          explanation: why.explanation,
+        },
+      ),
+    ),
   );
   // Not by how many have ended: of a full chunk somebody may just have left.
   return waiting.length === CHUNK;

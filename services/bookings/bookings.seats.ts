@@ -7,7 +7,8 @@
  */
 import type { Command, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
-import { type OutboxEvent, outboxCommands, writeOutbox } from "../../mixins/outbox";
+import { outboxCommands, writeOutbox } from "../../mixins/outbox";
+import { happened } from "../contracts";
 import { type BookableEvent, notOnSale, seatsLeft, statusesBefore, terms } from "./bookings.rules";
 import type { BookingStatus, CancelReason } from "./bookings.validations";
 
@@ -102,44 +103,34 @@ export async function lockEvent(
   return event === "held" ? undefined : event;
 }
 
-/** What is told of a booking. */
-function occurrenceOf(
+/** What is told of an event of which somebody has something. */
+export const factsOfEvent = (event: LockedEvent) => ({
+  eventId: event.id,
+  eventTitle: event.title,
+  eventStartDateTime: event.startDateTime.toISOString(),
+  eventTimeZone: event.timeZone,
+});
+
+/** What is told of a booking, whatever has become of it. */
+const factsOfBooking = (
   event: LockedEvent,
-  booking: ChangedBooking,
-  action: "held" | "confirmed" | "cancelled" | "expired",
-  now: Date,
-  more: {
-    requestId: string | null;
-    holdExpiresAt?: Date | null;
-    fromWaitlist?: boolean;
-    reason?: CancelReason;
-    explanation?: string | null;
-  },
-): OutboxEvent {
-  const { requestId, holdExpiresAt = null, fromWaitlist = false, reason, explanation } = more;
-  return {
-    id: newId(),
-    type: "booking",
-    action,
-    aggregateId: booking.id,
-    aggregateVersion: booking.version,
-    occurredAt: now,
-    correlationId: requestId,
-    data: {
-      bookingId: booking.id,
-      eventId: event.id,
-      userId: booking.userId,
-      quantity: booking.quantity,
-      eventTitle: event.title,
-      eventStartDateTime: event.startDateTime.toISOString(),
-      eventTimeZone: event.timeZone,
-      holdExpiresAt: holdExpiresAt?.toISOString() ?? null,
-      fromWaitlist,
-      ...(reason ? { reason } : {}),
-      ...(explanation === undefined ? {} : { explanation }),
-    },
-  };
-}
+  { id, userId, quantity }: ChangedBooking,
+  { holdExpiresAt = null, fromWaitlist = false }: Partial<NewSeats> = {},
+) => ({
+  bookingId: id,
+  userId,
+  quantity,
+  ...factsOfEvent(event),
+  holdExpiresAt: holdExpiresAt?.toISOString() ?? null,
+  fromWaitlist,
+});
+
+const aboutBooking = ({ id, version }: ChangedBooking, now: Date, requestId: string | null) => ({
+  aggregateId: id,
+  aggregateVersion: version,
+  occurredAt: now,
+  correlationId: requestId,
+});
 
 /** Makes ready what `seatsCommand` writes; the caller has seen that the seats are free. */
 export function newSeats(
@@ -202,15 +193,14 @@ export function seatsCommand(seats: readonly NewSeats[], now: Date): Command {
 /** Tells of seats that are written in the same transaction. */
 export const tellingCommands = (seats: readonly NewSeats[], now: Date): Command[] =>
   outboxCommands(
-    seats.map(({ event, status, ...booking }) =>
-      occurrenceOf(
-        event,
-        { ...booking, version: 1 },
-        status === "pending" ? "held" : "confirmed",
-        now,
-        booking,
-      ),
-    ),
+    seats.map((made) => {
+      const booking = { ...made, version: 1 };
+      return happened(
+        made.status === "pending" ? "bookings.held" : "bookings.confirmed",
+        aboutBooking(booking, now, made.requestId),
+        factsOfBooking(made.event, booking, made),
+      );
+    }),
   );
 
 const LEAVE = `
@@ -251,7 +241,13 @@ export async function expireHolds(query: Query, event: LockedEvent, now: Date): 
   await countDown(query, event, expired);
   await writeOutbox(
     query,
-    expired.map((booking) => occurrenceOf(event, booking, "expired", now, { requestId: null })),
+    expired.map((booking) =>
+      happened(
+        "bookings.expired",
+        aboutBooking(booking, now, null),
+        factsOfBooking(event, booking),
+      ),
+    ),
   );
   return expired.length;
 }
@@ -363,7 +359,13 @@ export async function cancelBookings(
   await countDown(query, event, cancelled);
   await writeOutbox(
     query,
-    cancelled.map((booking) => occurrenceOf(event, booking, "cancelled", now, why)),
+    cancelled.map((booking) =>
+      happened("bookings.cancelled", aboutBooking(booking, now, why.requestId), {
+        ...factsOfBooking(event, booking),
+        reason: why.reason,
+        ...(why.explanation === undefined ? {} : { explanation: why.explanation }),
+      }),
+    ),
   );
   return cancelled.length;
 }
@@ -391,6 +393,12 @@ export async function confirmHold(
   const ticketIds = Array.from({ length: quantity }, newId);
   const [confirmed] = await query<ChangedBooking>(CONFIRM, { id, ticketIds, now });
   if (!confirmed) return false;
-  await writeOutbox(query, [occurrenceOf(event, confirmed, "confirmed", now, { requestId })]);
+  await writeOutbox(query, [
+    happened(
+      "bookings.confirmed",
+      aboutBooking(confirmed, now, requestId),
+      factsOfBooking(event, confirmed),
+    ),
+  ]);
   return true;
 }

@@ -10,9 +10,8 @@ import type { ServiceSchema } from "moleculer";
 import type { Meta } from "../../lib/contract/define";
 import { ValidationFailed } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
-import type { RepeatedWork } from "../../lib/repeated";
 import { forgetOldKeys, idempotencyKey } from "../../mixins/idempotency";
-import { relayOutbox } from "../../mixins/outbox";
+import { sharedRelay } from "../../mixins/outbox";
 import { implement } from "../contracts";
 import { type BookingRequest, bookingBatches } from "./bookings.batches";
 import { bookings } from "./bookings.contract";
@@ -29,7 +28,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
   const batches = bookingBatches(database, clock, config);
   const waitlist = waitlistStore(database, clock, store);
   const door = doorStore(database, clock);
-  let inBackground: RepeatedWork[] = [];
+  let inBackground: { stop(): Promise<void> }[] = [];
 
   const requestOf = ({ requestId = null }: { requestId?: string | null }) => requestId;
   const book = async (asked: Asked, userId: string, meta: Meta) => {
@@ -128,7 +127,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
         sweepHolds(store, log),
         finishCancellations(store, clock, log),
         promoteForgotten(store, log),
-        relayOutbox(database, announce, log),
+        sharedRelay(database, announce, log),
         forgetOldKeys(database, clock, log),
       ];
     },

@@ -1,20 +1,12 @@
-import type { Emit } from "../../lib/contract/define";
-import { newId } from "../../lib/ids";
-import type { Contracts } from "../contracts";
+import type { OutboxEvent } from "../../lib/contract/outbox-event";
+import { happened } from "../contracts";
 import { changedFields, type Event } from "./events.rules";
 
-/**
- * The occurrence id of an event's cancellation: its own id as a UUID of version 8. An event is cancelled
- * once, however often that is asked for or taken up again, and so nobody who listens acts twice.
- */
-const cancellationId = (eventId: string) => `${eventId.slice(0, 14)}8${eventId.slice(15)}`;
+/** What is to be told of a change, to be written in its transaction. */
+export type Told = readonly OutboxEvent[];
 
-const occurrence = (event: Event, now: Date) => ({
-  id: newId(),
-  schemaVersion: 1,
-  occurredAt: now.toISOString(),
+const factsOf = (event: Event) => ({
   eventId: event.id,
-  version: event.version,
   hostId: event.hostId,
   title: event.title,
   startDateTime: event.startDateTime,
@@ -23,25 +15,41 @@ const occurrence = (event: Event, now: Date) => ({
   location: event.location,
 });
 
-/** Tells what has become of an event, after the commit. Of drafts nobody hears. */
-export const announcements = (emit: Emit<Contracts>, now: Date) => ({
-  created(event: Event): void {
-    if (event.status !== "draft") emit("events.created", occurrence(event, now));
-  },
-  updated(before: Event, after: Event, reason: string | null = null): void {
-    if (after.status === "draft") return;
-    emit("events.updated", {
-      ...occurrence(after, now),
-      status: after.status,
-      titleBefore: before.title,
-      changed: changedFields(before, after),
-      reason,
-    });
-  },
-  cancelled(event: Event, reason: string | null): void {
-    emit("events.cancelled", { ...occurrence(event, now), id: cancellationId(event.id), reason });
-  },
-  deleted(event: Event): void {
-    emit("events.deleted", occurrence(event, now));
-  },
-});
+/**
+ * What is told of what has become of an event. Of drafts nobody hears.
+ *
+ * @param requestId the request in which it happens, if it is one
+ */
+export function announcements(now: Date, requestId: string | null) {
+  const about = (event: Event) => ({
+    aggregateId: event.id,
+    aggregateVersion: event.version,
+    occurredAt: now,
+    correlationId: requestId,
+  });
+  return {
+    created: (event: Event): Told =>
+      event.status === "draft" ? [] : [happened("events.created", about(event), factsOf(event))],
+
+    updated: (before: Event, after: Event, reason: string | null = null): Told =>
+      after.status === "draft"
+        ? []
+        : [
+            happened("events.updated", about(after), {
+              ...factsOf(after),
+              status: after.status,
+              titleBefore: before.title,
+              changed: changedFields(before, after),
+              reason,
+            }),
+          ],
+
+    /** Once, however often a cancellation is asked for or taken up again. */
+    cancelled: (before: Event, after: Event, reason: string | null): Told =>
+      before.status === "cancelled"
+        ? []
+        : [happened("events.cancelled", about(after), { ...factsOf(after), reason })],
+
+    deleted: (event: Event): Told => [happened("events.deleted", about(event), factsOf(event))],
+  };
+}

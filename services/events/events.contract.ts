@@ -281,7 +281,7 @@ export const events = defineContract({
       }),
     },
     "events.cancelled": {
-      summary: "An event and its bookings were cancelled",
+      summary: "An event was cancelled; its bookings and its waiting list end with that",
       payload: object({ ...occurrence, reason: nullable(reason) }),
     },
     "events.deleted": {

@@ -1,4 +1,4 @@
-import type { Call, Emit } from "../../lib/contract/define";
+import type { Call, Meta } from "../../lib/contract/define";
 import { isError } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import type { Contracts } from "../contracts";
@@ -12,13 +12,13 @@ const MOST_ROUNDS = 1_000;
 
 interface Ways {
   call: Call<Contracts>;
-  emit: Emit<Contracts>;
+  meta: Meta;
 }
 
 /** How events are taken away: bookings first, so that nobody is left with a seat at what is gone. */
 export function eventsRemoval(store: EventsStore, clock: Kernel["clock"]) {
   /** @throws EventNotFound; PreconditionFailed for a stale `ifMatch` */
-  const remove = async (id: string, ifMatch: string | undefined, { call, emit }: Ways) => {
+  const remove = async (id: string, ifMatch: string | undefined, { call, meta }: Ways) => {
     const now = clock.now();
     // A draft has no bookings and nobody has heard of it.
     const isDraft = (event: rules.Event) => {
@@ -28,15 +28,21 @@ export function eventsRemoval(store: EventsStore, clock: Kernel["clock"]) {
     };
     if (await store.removeIf(id, now, isDraft)) return;
     // Three steps, each of which may be repeated: nobody books any more; nobody has a booking or waits; it is gone.
-    const { after } = await store.change(id, now, (event) => {
-      // Whoever takes up a removal that broke off has seen the event as it was before.
-      if (!rules.isUnfinished(event)) rules.checkVersion(ifMatch, event.version);
-      return rules.cancellation(event, now, null);
-    });
+    const { after } = await store.change(
+      id,
+      now,
+      (event) => {
+        // Whoever takes up a removal that broke off has seen the event as it was before.
+        if (!rules.isUnfinished(event)) rules.checkVersion(ifMatch, event.version);
+        return rules.cancellation(event, now, null);
+      },
+      // Of the removal, once it is one.
+      () => [],
+    );
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
     // Of those who remove it at once one does it, and one tells of it.
-    if (!(await store.remove(id, now))) throw new EventNotFound({});
-    announcements(emit, now).deleted(after);
+    const told = announcements(now, meta.requestId ?? null).deleted(after);
+    if (!(await store.remove(id, now, told))) throw new EventNotFound({});
   };
 
   /** Removes an event unless somebody else has done so meanwhile. */

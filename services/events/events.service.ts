@@ -8,6 +8,7 @@
 import type { ServiceSchema } from "moleculer";
 import type { Kernel } from "../../lib/kernel";
 import { idempotencyKey, once } from "../../mixins/idempotency";
+import { sharedRelay } from "../../mixins/outbox";
 import { implement } from "../contracts";
 import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
@@ -23,38 +24,39 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
 
   const { remove, removeOfHost } = eventsRemoval(store, clock);
   const { promoted, withoutLapsedHolds } = eventsSeats(store, clock);
+  let relay: { stop(): Promise<void> } | undefined;
 
   return implement(events, {
     actions: {
-      async $create({ params, meta, emit }) {
+      async $create({ params, meta }) {
         const now = clock.now();
+        const { created } = announcements(now, meta.requestId ?? null);
         const { hostId, ...asked } = params;
         const key = idempotencyKey(meta.idempotencyKey, hostId, "events.create", asked);
         const none = { saleStartsAt: null, saleEndsAt: null, currency: null };
         const { answer, replayed } = await once(database, key, now, async (_query, transaction) => {
           rules.checkSchedule({ ...none, ...params }, now);
-          return store.create(rules.withTagsOnce(params), now, transaction);
+          return store.create(rules.withTagsOnce(params), now, transaction, created);
         });
         meta.idempotencyReplayed = replayed;
-        if (!replayed) announcements(emit, now).created(answer);
         return answer;
       },
 
-      async $update({ params: { id, ifMatch, ...given }, call, emit, log }) {
+      async $update({ params: { id, ifMatch, ...given }, meta, call, log }) {
         const now = clock.now();
+        const { updated } = announcements(now, meta.requestId ?? null);
         const changes = rules.withTagsOnce(given);
-        const change = () =>
-          store.change(id, now, (event) => {
-            rules.checkSchedule({ ...event, ...changes }, now, event);
-            rules.checkVersion(ifMatch, event.version);
-            rules.checkChangeable(event);
-            if (changes.capacity !== undefined) {
-              rules.checkCapacity(changes.capacity, event.numberOfAttendees);
-            }
-            return rules.changesNothing(event, changes) ? null : changes;
-          });
+        const decide = (event: rules.EventWithin) => {
+          rules.checkSchedule({ ...event, ...changes }, now, event);
+          rules.checkVersion(ifMatch, event.version);
+          rules.checkChangeable(event);
+          if (changes.capacity !== undefined) {
+            rules.checkCapacity(changes.capacity, event.numberOfAttendees);
+          }
+          return rules.changesNothing(event, changes) ? null : changes;
+        };
+        const change = () => store.change(id, now, decide, updated);
         const { before, after } = await withoutLapsedHolds(id, change, call);
-        if (after.version !== before.version) announcements(emit, now).updated(before, after);
         return rules.mayBeFree(before, after) ? promoted(after, { call, log }) : after;
       },
 
@@ -88,50 +90,69 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         await call("events.$delete", params);
       },
 
-      async publish({ params: { id }, call, emit, log }, caller) {
+      async publish({ params: { id }, meta, call, log }, caller) {
         await checkManaged(call, id, caller);
         const now = clock.now();
-        const { before, after } = await store.change(id, now, (event) => {
-          rules.checkTransition(event, "published", now);
-          return { status: "published" };
-        });
-        const announce = announcements(emit, now);
-        if (before.status === "draft") announce.created(after);
-        else announce.updated(before, after);
+        const { created, updated } = announcements(now, meta.requestId ?? null);
+        const { after } = await store.change(
+          id,
+          now,
+          (event) => {
+            rules.checkTransition(event, "published", now);
+            return { status: "published" };
+          },
+          (before, after) => (before.status === "draft" ? created(after) : updated(before, after)),
+        );
         return promoted(after, { call, log });
       },
 
-      async postpone({ params: { id, reason = null, ...times }, call, emit }, caller) {
+      async postpone({ params: { id, reason = null, ...times }, meta, call }, caller) {
         rules.checkChanges(times);
         await checkManaged(call, id, caller);
         const now = clock.now();
-        const { before, after } = await store.change(id, now, (event) => {
-          rules.checkSchedule({ ...event, ...times }, now, event);
-          rules.checkTransition(event, "postponed", now);
-          return { ...times, status: "postponed" };
-        });
-        announcements(emit, now).updated(before, after, reason);
+        const { updated } = announcements(now, meta.requestId ?? null);
+        const { after } = await store.change(
+          id,
+          now,
+          (event) => {
+            rules.checkSchedule({ ...event, ...times }, now, event);
+            rules.checkTransition(event, "postponed", now);
+            return { ...times, status: "postponed" };
+          },
+          (before, after) => updated(before, after, reason),
+        );
         return after;
       },
 
-      async cancel({ params: { id, reason = null }, call, emit }, caller) {
+      async cancel({ params: { id, reason = null }, meta, call }, caller) {
         await checkManaged(call, id, caller);
         const now = clock.now();
-        const { after } = await store.change(id, now, (event) => {
-          rules.checkTransition(event, "cancelled", now);
-          return rules.cancellation(event, now, reason);
-        });
+        const { cancelled } = announcements(now, meta.requestId ?? null);
+        const { after } = await store.change(
+          id,
+          now,
+          (event) => {
+            rules.checkTransition(event, "cancelled", now);
+            return rules.cancellation(event, now, reason);
+          },
+          (before, after) => cancelled(before, after, reason),
+        );
         await call("bookings.$delete", { eventId: id, reason: "event_cancelled" });
-        // Not read again: nobody can book it any more, and whoever removes it meanwhile must not keep its
-        // attendees from being told.
-        const event = { ...after, numberOfAttendees: 0, availableTickets: after.capacity };
-        announcements(emit, now).cancelled(event, reason);
-        return event;
+        // Not read again: nobody can book it any more, and somebody may have removed it meanwhile.
+        return { ...after, numberOfAttendees: 0, availableTickets: after.capacity };
       },
 
       async calendar({ params, call }, caller) {
         return calendarOf(await visibleEvent(call, params.id, caller));
       },
+    },
+
+    async started({ announce, log }) {
+      relay = sharedRelay(database, announce, log);
+    },
+
+    async stopped() {
+      await relay?.stop();
     },
   });
 }

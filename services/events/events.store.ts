@@ -2,6 +2,8 @@ import { type Database, type Transaction, violatedConstraint } from "../../lib/d
 import { type FieldError, Unauthenticated, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
+import { writeOutbox } from "../../mixins/outbox";
+import type { Told } from "./events.announcements";
 import { EventNotFound } from "./events.contract";
 import { conditionsOf, type EventFilters } from "./events.filters";
 import { defineEvent } from "./events.model";
@@ -164,6 +166,9 @@ export function eventsStore(database: Database) {
   const read = async (id: string, now: Date, transaction?: Transaction): Promise<Event> =>
     toEvent(await rowOf(id, transaction), now);
 
+  const write = (told: Told, transaction: Transaction): Promise<void> =>
+    writeOutbox((sql, bind) => database.query(sql, bind, transaction), told);
+
   const page = async (request: EventsRequest, now: Date, sorting: Sorting) => {
     const { where, bind, among } = conditionsOf(request, now);
     const { rows, pagination } = await fetchPage<EventRow>(
@@ -185,10 +190,16 @@ export function eventsStore(database: Database) {
 
   return {
     /**
+     * @param tell what is told of it, in the same transaction
      * @throws ValidationFailed for an entry that the catalogue lacks; Unauthenticated when the host was
      *   deleted meanwhile
      */
-    async create(event: NewEvent, now: Date, transaction: Transaction): Promise<Event> {
+    async create(
+      event: NewEvent,
+      now: Date,
+      transaction: Transaction,
+      tell: (event: Event) => Told,
+    ): Promise<Event> {
       // FOR SHARE: whoever erases this host waits for us and finds the event, or we find them erased.
       const hosts = await database.query(
         "SELECT 1 FROM users WHERE id = $hostId AND deleted_at IS NULL FOR SHARE",
@@ -203,7 +214,9 @@ export function eventsStore(database: Database) {
       } catch (error) {
         throw withCatalogueFault(error);
       }
-      return read(id, now, transaction);
+      const made = await read(id, now, transaction);
+      await write(tell(made), transaction);
+      return made;
     },
 
     /** @throws EventNotFound */
@@ -213,12 +226,14 @@ export function eventsStore(database: Database) {
      * Changes an event under its row's lock. `decide` sees it as it is and gives the columns to set, or
      * null to leave it as it is; what it throws leaves everything as it was.
      *
+     * @param tell what is told of the change, in the same transaction; nothing where there was none
      * @throws EventNotFound, ValidationFailed for an entry that the catalogue lacks
      */
     async change(
       id: string,
       now: Date,
       decide: (event: EventWithin) => (EventChanges & StatusChange) | null,
+      tell: (before: Event, after: Event) => Told,
     ): Promise<{ before: Event; after: Event }> {
       try {
         return await database.transaction(async (transaction) => {
@@ -231,7 +246,9 @@ export function eventsStore(database: Database) {
             { ...toColumns(changes), version: before.version + 1, updatedAt: now },
             { where: { id }, transaction },
           );
-          return { before, after: await read(id, now, transaction) };
+          const after = await read(id, now, transaction);
+          await write(tell(before, after), transaction);
+          return { before, after };
         });
       } catch (error) {
         throw withCatalogueFault(error);
@@ -255,13 +272,20 @@ export function eventsStore(database: Database) {
     /**
      * Takes an event away: the row goes where no booking hangs on it, else it stays for their owners. False
      * when it was gone already.
+     *
+     * @param told in the same transaction, by whoever takes it away
      */
-    async remove(id: string, now: Date): Promise<boolean> {
-      const removed = await database.query(
-        "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
-        { id, now },
-      );
-      if (removed.length === 0) return false;
+    async remove(id: string, now: Date, told: Told): Promise<boolean> {
+      const isRemoved = await database.transaction(async (transaction) => {
+        const removed = await database.query(
+          "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
+          { id, now },
+          transaction,
+        );
+        if (removed.length > 0) await write(told, transaction);
+        return removed.length > 0;
+      });
+      if (!isRemoved) return false;
       try {
         await database.query("DELETE FROM events WHERE id = $id", { id });
       } catch (error) {

@@ -2,21 +2,19 @@
  * Not run but compiled, with everything else, by `npm run typecheck`: what contradicts a contract must not
  * compile. A line marked as an error that is none fails the compilation, and so does every other error.
  */
-import {
-  type Call,
-  type Caller,
-  defineContract,
-  type Emit,
-  type ParamsOf,
-} from "../../lib/contract/define";
+import { type Call, type Caller, defineContract, type ParamsOf } from "../../lib/contract/define";
 import { implementer } from "../../lib/contract/implement";
 import { integer, object, oneOf, optional, text, withDefault } from "../../lib/contract/rules";
-import { type Contracts, implement as implementOfProduct } from "../../services/contracts";
+import {
+  type Contracts,
+  happened,
+  implement as implementOfProduct,
+} from "../../services/contracts";
 import { core } from "../../services/core/core.contract";
 
 declare const call: Call<Contracts>;
-declare const emit: Emit<Contracts>;
 declare const id: string;
+declare const now: Date;
 /** Takes what has this very type or a narrower one. */
 declare function takes<T>(value: T): void;
 
@@ -84,10 +82,10 @@ export async function results() {
   takes<object>(await call("events.$delete", { id }));
 }
 
-const said = { id, schemaVersion: 1, occurredAt: id, bookingId: id, eventId: id, userId: id };
+const about = { aggregateId: id, aggregateVersion: 1, occurredAt: now, correlationId: null };
+const said = { bookingId: id, eventId: id, userId: id };
 const booked = {
   ...said,
-  version: 1,
   quantity: 1,
   eventTitle: "Tea",
   eventStartDateTime: id,
@@ -97,25 +95,27 @@ const booked = {
 };
 
 export function events() {
-  emit("bookings.confirmed", booked);
-  emit("bookings.held", { ...booked, holdExpiresAt: id, fromWaitlist: true });
-  emit("bookings.expired", booked);
-  emit("bookings.cancelled", { ...booked, reason: "attendee" });
+  happened("bookings.confirmed", about, booked);
+  happened("bookings.held", about, { ...booked, holdExpiresAt: id, fromWaitlist: true });
+  happened("bookings.expired", about, booked);
+  happened("bookings.cancelled", about, { ...booked, reason: "attendee" });
 
   // @ts-expect-error there is no such event
-  emit("bookings.booked", booked);
+  happened("bookings.booked", about, booked);
   // @ts-expect-error a field of the payload is missing
-  emit("bookings.confirmed", said);
+  happened("bookings.confirmed", about, said);
   // @ts-expect-error a field of the payload is of the wrong type
-  emit("bookings.confirmed", { ...booked, quantity: "1" });
+  happened("bookings.confirmed", about, { ...booked, quantity: "1" });
   // @ts-expect-error a field of the payload is not known
-  emit("bookings.confirmed", { ...booked, seats: 1 });
+  happened("bookings.confirmed", about, { ...booked, seats: 1 });
   // @ts-expect-error a word that the enumeration has not
-  emit("bookings.cancelled", { ...booked, reason: "boredom" });
+  happened("bookings.cancelled", about, { ...booked, reason: "boredom" });
   // @ts-expect-error what may be null is said all the same
-  emit("bookings.held", { ...booked, holdExpiresAt: undefined });
-  // @ts-expect-error an event without its payload
-  emit("bookings.confirmed");
+  happened("bookings.held", about, { ...booked, holdExpiresAt: undefined });
+  // @ts-expect-error an event without its facts
+  happened("bookings.confirmed", about);
+  // @ts-expect-error what the envelope says
+  happened("bookings.confirmed", about, { ...booked, version: 2 });
 }
 
 const greetings = defineContract({
@@ -171,12 +171,11 @@ const greetsOddly = async () => ({ words: "Hello", style: "odd" as const });
 export const handlers = [
   implement(greetings, {
     actions: {
-      async $greet({ params, emit: say }) {
+      async $greet({ params }) {
         takes<string>(params.name);
         // What has a default is always there, what is optional may not be.
         takes<"warm" | "cool">(params.style);
         takes<number | undefined>(params.age);
-        say("greetings.said", { words: params.name });
         // @ts-expect-error a parameter that the contract has not
         takes<unknown>(params.mood);
         // @ts-expect-error an optional parameter may be missing

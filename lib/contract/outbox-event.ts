@@ -1,0 +1,51 @@
+import { newId } from "../ids";
+import type { EventName, PayloadOf, Registry } from "./define";
+
+/** One thing that happened, in the envelope that all services share. */
+export interface OutboxEvent {
+  /** UUID of version 7: of two events that one node writes the later has the greater id. */
+  id: string;
+  /** What it happened to: `booking`, `event`. */
+  type: string;
+  /** What happened to it, in the past tense: `confirmed`. */
+  action: string;
+  aggregateId: string;
+  /** Of the aggregate after it happened; counts from 1. */
+  aggregateVersion: number;
+  occurredAt: Date;
+  /** The request in which it happened. */
+  correlationId: string | null;
+  data: object;
+}
+
+/** What an event's payload says besides what its envelope does. */
+export type FactsOf<R extends Registry, N extends EventName<R>> = Omit<
+  PayloadOf<R, N>,
+  "id" | "schemaVersion" | "version" | "occurredAt"
+>;
+
+/** The name of an event in its contract: `bookings.confirmed` is what happened to a `booking`. */
+export const nameOf = ({ type, action }: Pick<OutboxEvent, "type" | "action">): string =>
+  `${type}s.${action}`;
+
+/** As listeners hear it. */
+export const payloadOf = ({ id, aggregateVersion, occurredAt, data }: OutboxEvent) => ({
+  id,
+  schemaVersion: 1,
+  version: aggregateVersion,
+  occurredAt: occurredAt.toISOString(),
+  ...data,
+});
+
+/** Gives the `happened` of one system, whose names and facts are those of its contracts. */
+export function happener<R extends Registry>() {
+  /** A new event, to be written to the outbox in the transaction in which it happens. */
+  return function happened<N extends EventName<R>>(
+    name: N,
+    about: Pick<OutboxEvent, "aggregateId" | "aggregateVersion" | "occurredAt" | "correlationId">,
+    facts: FactsOf<R, N>,
+  ): OutboxEvent {
+    const [things = "", action = ""] = name.split(".");
+    return { id: newId(), type: things.slice(0, -1), action, ...about, data: facts };
+  };
+}

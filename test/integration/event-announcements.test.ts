@@ -1,0 +1,123 @@
+import type { Context } from "moleculer";
+import type { Database } from "../../lib/database";
+import { eventually } from "../support/eventually";
+import { Api, type Event, inDays, type Person } from "../support/people";
+import { startTestSystem, type TestSystem } from "../support/system";
+
+/** What happens to an event and what is told of it are one transaction: neither is without the other. */
+let system: TestSystem;
+let api: Api;
+let hanna: Person;
+let alice: Person;
+let isOutboxBroken = false;
+/** What other services have heard, by event. */
+const heard = new Map<string, string[]>();
+
+/** A database that takes everything but what is to be told, when it is told so. */
+const withoutOutbox = (database: Database): Database => ({
+  ...database,
+  query(sql, bind, transaction) {
+    const isTelling = sql.includes("INSERT INTO outbox");
+    if (isOutboxBroken && isTelling) return Promise.reject(new Error("The outbox takes nothing"));
+    return database.query(sql, bind, transaction);
+  },
+});
+
+beforeAll(async () => {
+  system = await startTestSystem({ wrapDatabase: withoutOutbox });
+  system.systems[0]?.broker.createService({
+    name: "listener",
+    events: {
+      "events.**"({ eventName, params }: Context<{ eventId: string }>) {
+        heard.set(params.eventId, [...(heard.get(params.eventId) ?? []), eventName ?? ""]);
+      },
+    },
+  });
+  api = await Api.at(system.origin);
+  hanna = await api.host("Hanna");
+  alice = await api.attendee("Alice");
+});
+afterAll(() => system.stop());
+afterEach(() => {
+  isOutboxBroken = false;
+});
+
+const stored = async ({ id }: Pick<Event, "id">) => {
+  const rows = await system.database.query(
+    "SELECT to_jsonb(e) AS event FROM events e WHERE id = $1",
+    [id],
+  );
+  return rows[0]?.event;
+};
+const told = (event: Event, names: string[]) =>
+  eventually(async () => expect(heard.get(event.id) ?? []).toEqual(names));
+
+/** Somebody does something to an event while nothing can be told of it. */
+async function whileBroken(work: () => Promise<{ status: number }>): Promise<void> {
+  isOutboxBroken = true;
+  expect((await work()).status).toBe(500);
+  isOutboxBroken = false;
+}
+
+describe("Of what cannot be told nothing happens:", () => {
+  const newEvent = {
+    title: "An evening",
+    startDateTime: inDays(7),
+    endDateTime: inDays(8),
+    capacity: 5,
+  };
+
+  test("an event is not made, and its key is free", async () => {
+    const headers = { "Idempotency-Key": "made once" };
+    const make = () => hanna.tries("POST", "/events", newEvent, headers);
+    const count = () => system.database.query("SELECT count(*)::int AS events FROM events");
+    const before = await count();
+    await whileBroken(make);
+    expect(await count()).toEqual(before);
+    const { status, body } = await make();
+    expect(status).toBe(201);
+    await told(body, ["events.created"]);
+  });
+
+  test.each<[what: string, method: string, path: string, body: object | undefined, name: string]>([
+    ["changed", "PATCH", "", { title: "Another one" }, "events.updated"],
+    ["postponed", "POST", "/postpone", undefined, "events.updated"],
+    ["cancelled", "POST", "/cancel", { reason: "Rain" }, "events.cancelled"],
+  ])("an event is not %s", async (_what, method, path, body, name) => {
+    const event = await hanna.createsEvent();
+    const before = await stored(event);
+    await whileBroken(() => hanna.tries(method, `/events/${event.id}${path}`, body));
+    expect(await stored(event)).toEqual(before);
+    await hanna.does(200, method, `/events/${event.id}${path}`, body);
+    await told(event, ["events.created", name]);
+  });
+
+  test("a draft is not published", async () => {
+    const event = await hanna.createsEvent({ status: "draft" });
+    const before = await stored(event);
+    await whileBroken(() => hanna.tries("POST", `/events/${event.id}/publish`));
+    expect(await stored(event)).toEqual(before);
+    await hanna.does(200, "POST", `/events/${event.id}/publish`);
+    await told(event, ["events.created"]);
+  });
+
+  test("an event is not removed: it stays cancelled, and is removed and told of once by who asks again", async () => {
+    const event = await hanna.createsEvent();
+    await alice.books(event);
+    isOutboxBroken = true;
+    expect((await hanna.tries("DELETE", `/events/${event.id}`)).status).toBe(500);
+    isOutboxBroken = false;
+    expect((await api.get(`/events/${event.id}`)).body.status).toBe("cancelled");
+    await hanna.does(204, "DELETE", `/events/${event.id}`);
+    await told(event, ["events.created", "events.deleted"]);
+  });
+});
+
+test("A cancellation is told of once, whoever asks for it and how often", async () => {
+  const event = await hanna.createsEvent();
+  const cancel = () => hanna.tries("POST", `/events/${event.id}/cancel`);
+  const answers = await Promise.all([cancel(), cancel(), cancel()]);
+  expect(answers.map(({ status }) => status)).toContain(200);
+  await hanna.does(204, "DELETE", `/events/${event.id}`);
+  await told(event, ["events.created", "events.cancelled", "events.deleted"]);
+});

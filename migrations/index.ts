@@ -13,6 +13,7 @@ import { hostsOfBookings } from "./0011-hosts-of-bookings";
 import { hostsOfBookingsChecked } from "./0012-hosts-of-bookings-checked";
 import { ownersOfKeys } from "./0013-owners-of-keys";
 import { wordsOfTheOutbox } from "./0014-words-of-the-outbox";
+import { follows } from "./0015-follows";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -30,4 +31,5 @@ export const migrations: readonly Step[] = [
   hostsOfBookingsChecked,
   ownersOfKeys,
   wordsOfTheOutbox,
+  follows,
 ];

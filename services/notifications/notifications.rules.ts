@@ -144,6 +144,20 @@ export const bookingCancelled = (booking: BookingFacts): Notice =>
     `Your booking of ${seats(booking.quantity)} for «${booking.eventTitle}» is cancelled.`,
   );
 
+/** What the followers of a host are told of a new event. */
+export function eventCreated(
+  event: EventFacts & { startDateTime: string; timeZone: string; location: string | null },
+): Notice {
+  const { title, startDateTime, timeZone, location } = event;
+  const place = location ? `, at «${location}»` : "";
+  return aboutEvent(
+    "event.created",
+    event,
+    `New: ${title}`,
+    `A host you follow has published «${title}». It starts on ${when(startDateTime, timeZone)}${place}.`,
+  );
+}
+
 /** What attendees of an event are told that was postponed, published again or otherwise changed. */
 export function eventUpdated(event: ChangeFacts): Notice {
   const { title, titleBefore, status, changed } = event;

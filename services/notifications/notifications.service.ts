@@ -95,8 +95,14 @@ export default function notificationsService({ clock, database }: Kernel): Servi
 
       "bookings.waitingEnded": ({ params }) => tell(params, rules.waitingEnded(params)),
 
-      async "events.created"({ params, log }) {
-        log.debug(`Event ${params.eventId} was published; nobody can follow its host yet`);
+      async "events.created"({ params }) {
+        const { id: occurrenceId, hostId } = params;
+        const notice = rules.eventCreated(params);
+        const now = clock.now();
+        let after: string | null = null;
+        do {
+          after = await store.addForFollowers({ hostId, after }, occurrenceId, notice, now);
+        } while (after !== null);
       },
 
       "events.updated": ({ params, call }) =>

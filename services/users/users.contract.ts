@@ -78,6 +78,13 @@ const listOptions = {
   q: described(optional(text({ maxLength: 100 })), "Part of the name or username."),
 };
 
+const onHost = {
+  params: { id: pathUserId },
+  result: null,
+  access: "signedIn",
+  errors: [UserNotFound],
+} as const;
+
 const changes = {
   name: optional(name),
   email: optional(email),
@@ -186,6 +193,31 @@ export const users = defineContract({
       access: "signedIn",
       rest: { method: "DELETE", path: "/users/:id", missing: { id: UserNotFound } },
       errors: [UserNotFound, LastAdministrator],
+    },
+    follow: {
+      summary: "Follow a host: be told of their new events",
+      ...onHost,
+      rest: { method: "POST", path: "/users/:id/follow", missing: { id: UserNotFound } },
+    },
+    unfollow: {
+      summary: "Follow a host no more, also when not following",
+      ...onHost,
+      rest: { method: "DELETE", path: "/users/:id/follow", missing: { id: UserNotFound } },
+    },
+    listFollowing: {
+      summary: "The hosts that one follows, newest first",
+      params: listParams(["createdAt", "date"]),
+      result: pageOf(publicUserShape),
+      access: "signedIn",
+      rest: { method: "GET", path: "/users/me/following" },
+    },
+    listFollowers: {
+      summary: "Who follows a host, newest first: for that host and administrators",
+      params: { id: pathUserId, ...listParams(["createdAt", "date"]) },
+      result: pageOf(publicUserShape),
+      access: { roles: ["host", "admin"] },
+      rest: { method: "GET", path: "/users/:id/followers", missing: { id: UserNotFound } },
+      errors: [UserNotFound],
     },
   },
   events: {},

@@ -1,5 +1,5 @@
 /**
- * users: people. Owns the table users.
+ * users: people, and who follows whom. Owns the tables users and follows.
  *
  * Invariants: email addresses and usernames are unique without case; nobody gives themselves a role; once
  * there is an administrator there always is one; an erased user leaves no personal data, no session, no active
@@ -11,11 +11,13 @@ import type { Kernel } from "../../lib/kernel";
 import { forgetAnswersWith } from "../../mixins/idempotency";
 import { implement } from "../contracts";
 import { EmailTaken, UserNotFound, users } from "./users.contract";
+import { userFollows } from "./users.follows";
 import { checkChanges, checkMayChange, isOwnOrAdmin, namedUser, viewFor } from "./users.rules";
 import { usersStore } from "./users.store";
 
 export default function usersService({ clock, database }: Kernel): ServiceSchema {
   const store = usersStore(database);
+  const follows = userFollows(database, clock);
 
   return implement(users, {
     actions: {
@@ -43,6 +45,7 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
           await call("events.$deleteOfHost", { hostId: id });
           await call("bookings.$delete", { userId: id, reason: "user_deleted" });
           await call("notifications.$deleteOfUser", { userId: id });
+          await follows.forget(id);
           await forgetAnswersWith(database, id);
         };
         // The row after that, so that a run that broke off can be repeated.
@@ -117,6 +120,15 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
         checkMayChange(id, caller);
         await call("users.$delete", { id });
       },
+
+      follow: ({ params }, caller) => follows.follow(params.id, caller),
+
+      unfollow: ({ params }, caller) => follows.unfollow(params.id, caller),
+
+      listFollowing: ({ params }, caller) => follows.listFollowing(params, caller),
+
+      listFollowers: ({ params: { id, ...request } }, caller) =>
+        follows.listFollowers(id, request, caller),
     },
   });
 }

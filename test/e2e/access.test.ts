@@ -54,6 +54,10 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
   "PATCH /users/:id": itsUser,
   "PUT /users/:id": itsUser,
   "DELETE /users/:id": itsUser,
+  "POST /users/:id/follow": all,
+  "DELETE /users/:id/follow": all,
+  "GET /users/me/following": all,
+  "GET /users/:id/followers": itsHost,
   "GET /available-events": all,
   "POST /events": all,
   "GET /events": all,
@@ -162,6 +166,9 @@ async function sceneOf(route: Route, who: Visitor): Promise<Scene> {
   if (kind === "NOTIFICATION_NOT_FOUND") [{ id: thing }] = await owner.isTold("booking.confirmed");
   if (route.action === "events.publish")
     await host.does(200, "POST", `/events/${event.id}/postpone`);
+  if (route.action === "users.listFollowers") thing = host.who.id;
+  // Of somebody else's, because nobody follows themselves.
+  if (route.path.endsWith("/follow")) thing = (await somebody("host")).who.id;
   const visitors: Record<Visitor, () => Promise<Person | undefined>> = {
     anonymous: async () => undefined,
     "garbage token": async () => undefined,

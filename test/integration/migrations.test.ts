@@ -299,6 +299,7 @@ describe("Models", () => {
   /** Tables that are read and written with SQL alone, so that a model would have nobody to use it. */
   const WITHOUT_MODEL: Readonly<Record<string, string>> = {
     bookings: "written in batches, straight over the driver",
+    follows: "written under the locks of two people",
     idempotency_keys: "belongs to a mixin, and is written in the transaction of whoever uses it",
     migrations: "Umzug's journal",
     outbox: "belongs to a mixin, and is written in the transaction of whoever uses it",

@@ -49,12 +49,14 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
     ),
   ],
   "users.delete": [
-    ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions"],
+    ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions", "-follows"],
     ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
     ...["events.*", "-events"],
     ...[...CANCELS_BOOKINGS, ...PROMOTES],
   ],
-  "events.create": ["+events", "+idempotency_keys"],
+  "users.follow": ["+follows"],
+  "users.unfollow": ["-follows"],
+  "events.create": ["+events", "+idempotency_keys", "+outbox"],
   "events.update": [
     ...["title", "description", "location", "latitude", "longitude", "start_date_time"],
     ...[
@@ -72,8 +74,11 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
     .concat(PROMOTES),
   "events.publish": ["events.status", "events.version", "events.updated_at", ...PROMOTES],
   "events.postpone": [
-    ...["status", "version", "updated_at", "start_date_time", "end_date_time"],
-  ].map((column) => `events.${column}`),
+    ...["status", "version", "updated_at", "start_date_time", "end_date_time"].map(
+      (column) => `events.${column}`,
+    ),
+    "+outbox",
+  ],
   "events.cancel": [
     ...["events.status", "events.version", "events.updated_at", "events.cancelled_because"],
     ...["-waitlist", ...CANCELS_BOOKINGS],

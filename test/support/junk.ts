@@ -249,6 +249,9 @@ const GOOD_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
 };
 /** Where the first of {@link THINGS} is in no state for it. */
 const GOOD_THING: Readonly<Record<string, string>> = {
+  "users.follow": "⟦user:host⟧",
+  "users.unfollow": "⟦user:host⟧",
+  "users.listFollowers": "⟦user:host⟧",
   "events.publish": "⟦event:ownDraft⟧",
   "bookings.joinWaitlist": "⟦event:full⟧",
   "bookings.findWaitlist": "⟦event:waited⟧",

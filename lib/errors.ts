@@ -53,7 +53,13 @@ export function defineError<F extends Facts = Facts>(
     static readonly title = title;
     static readonly detail = detail;
     constructor(facts: F) {
-      super(detail(facts), status, code, facts);
+      const words = detail(facts);
+      // A refusal is an answer: nobody looks for the line that gave it, and to note the lines takes nine times as long
+      // as all the rest (12 µs). What is a fault of ours keeps them.
+      const { stackTraceLimit } = Error;
+      if (status < 500) Error.stackTraceLimit = 0;
+      super(words, status, code, facts);
+      Error.stackTraceLimit = stackTraceLimit;
       this.name = "AppError";
     }
   };

@@ -75,6 +75,15 @@ describe("An error", () => {
     expect(error.message).toContain("version 3");
   });
 
+  test("has the lines that made it where it is a fault of ours, and none where it is an answer", () => {
+    const limit = Error.stackTraceLimit;
+    const lines = (error: Error) => error.stack?.split("\n").filter((line) => /^ +at /.test(line));
+    expect(lines(new ServiceUnavailable({}))).not.toEqual([]);
+    expect(lines(new NotFound({}))).toEqual([]);
+    expect(lines(new Error("of anybody after that"))).not.toEqual([]);
+    expect(Error.stackTraceLimit).toBe(limit);
+  });
+
   test("is known by its code here and on another node", () => {
     for (const either of [error, fromAnotherNode(error)]) {
       expect(isError(either, PreconditionFailed)).toBe(true);

@@ -125,8 +125,11 @@ export function sharedRelay(...given: Parameters<typeof relayOutbox>): { stop():
   const one = shared.get(database) ?? { relay: relayOutbox(...given), wantedBy: 0 };
   one.wantedBy++;
   shared.set(database, one);
+  let isWanted = true;
   return {
     async stop() {
+      if (!isWanted) return;
+      isWanted = false;
       one.wantedBy--;
       if (one.wantedBy > 0) return;
       shared.delete(database);

@@ -2,7 +2,15 @@
 import { finding, median, roundsOf } from "../figures";
 import type { LoadReport } from "../load";
 import { ONE_PROCESS, type System } from "../system";
-import { type Bench, onSystem, ROUNDS, type Scenario, USUAL, whereTimeGoes } from "./bench";
+import {
+  type Bench,
+  onSystem,
+  ROUNDS,
+  type Scenario,
+  USUAL,
+  untilTold,
+  whereTimeGoes,
+} from "./bench";
 import { answersOf, bookingsASecond, Sale, warmUp } from "./sale";
 
 /** Of a system that was too slow with a load. */
@@ -13,6 +21,7 @@ const profile = (
   onSystem(bench, ONE_PROCESS, async (system) => {
     await warmUp(bench, system);
     const { work, sale } = await load(system);
+    await untilTold(bench);
     await bench.database.settle();
     const where = await whereTimeGoes(bench, system, work);
     await sale.recount();

@@ -46,6 +46,10 @@ export function happener<R extends Registry>() {
     facts: FactsOf<R, N>,
   ): OutboxEvent {
     const [things = "", action = ""] = name.split(".");
-    return { id: newId(), type: things.slice(0, -1), action, ...about, data: facts };
+    const event = { id: newId(), type: things.slice(0, -1), action, ...about, data: facts };
+    // Of a service whose name is not that of many things nobody would hear.
+    if (nameOf(event) !== name)
+      throw new Error(`No name for what is written to an outbox: ${name}`);
+    return event;
   };
 }

@@ -27,6 +27,7 @@ export function eventsRemoval(store: EventsStore, clock: Kernel["clock"]) {
       return true;
     };
     if (await store.removeIf(id, now, isDraft)) return;
+    const told = announcements(now, meta.requestId ?? null);
     // Three steps, each of which may be repeated: nobody books any more; nobody has a booking or waits; it is gone.
     const { after } = await store.change(
       id,
@@ -36,13 +37,11 @@ export function eventsRemoval(store: EventsStore, clock: Kernel["clock"]) {
         if (!rules.isUnfinished(event)) rules.checkVersion(ifMatch, event.version);
         return rules.cancellation(event, now, null);
       },
-      // Of the removal, once it is one.
-      () => [],
+      (before, after) => told.cancelled(before, after, null),
     );
     await call("bookings.$delete", { eventId: id, reason: "event_deleted" });
     // Of those who remove it at once one does it, and one tells of it.
-    const told = announcements(now, meta.requestId ?? null).deleted(after);
-    if (!(await store.remove(id, now, told))) throw new EventNotFound({});
+    if (!(await store.remove(id, now, told.deleted(after)))) throw new EventNotFound({});
   };
 
   /** Removes an event unless somebody else has done so meanwhile. */

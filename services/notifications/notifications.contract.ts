@@ -46,6 +46,20 @@ const notificationShape = object(
 
 const missing = { id: NotificationNotFound };
 
+/** A new event that a host's followers are told of, in chunks by their ids. */
+const followersLeft = {
+  /** Of the event's publication: who hears of it twice is told once. */
+  occurrenceId: id(),
+  hostId: id(),
+  /** The last one of those who have been told. */
+  after: id(),
+  eventId: id(),
+  title: text({ maxLength: 500 }),
+  startDateTime: instant(),
+  timeZone: text({ maxLength: 100 }),
+  location: nullable(text({ maxLength: 500 })),
+};
+
 export const notifications = defineContract({
   name: "notifications",
   description: "What people are told about.",
@@ -100,5 +114,17 @@ export const notifications = defineContract({
       rest: { method: "POST", path: "/notifications/mark-all-read" },
     },
   },
-  events: {},
+  events: {
+    "notifications.followersLeft": {
+      summary:
+        "Some followers of a host have been told of a new event; those behind them are still to be",
+      payload: object({
+        id: id(),
+        schemaVersion: integer({ min: 1 }),
+        occurredAt: instant(),
+        version: integer({ min: 1 }),
+        ...followersLeft,
+      }),
+    },
+  },
 });

@@ -10,18 +10,32 @@ import type { Call } from "../../lib/contract/define";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
-import { type Contracts, implement } from "../contracts";
+import { sharedRelay } from "../../mixins/outbox";
+import { type Contracts, happened, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
 import * as rules from "./notifications.rules";
 import { notificationsStore, type PersonalNotice } from "./notifications.store";
 
 /** People told with one statement. */
 const CHUNK = 500;
+/** An event that was published, and the last of its host's followers who has been told. */
+interface Publication {
+  occurrenceId: string;
+  hostId: string;
+  after: string | null;
+  eventId: string;
+  title: string;
+  startDateTime: string;
+  timeZone: string;
+  location: string | null;
+}
+
 /** Notices that wait for the statement before them. */
 const MOST_WAITING = 10_000;
 
 export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
   const store = notificationsStore(database);
+  let relay: { stop(): Promise<void> } | undefined;
 
   // What is told to one person at a time goes into the database together with what is told meanwhile.
   const notices = createGroupCommit({
@@ -54,6 +68,29 @@ export default function notificationsService({ clock, database }: Kernel): Servi
       if (userIds.length) await store.add(userIds, occurrenceId, notice, clock.now());
       after = userIds.length === CHUNK ? userIds.at(-1) : undefined;
     } while (after);
+  };
+
+  /**
+   * Tells a chunk of a host's followers of a new event. That there are more is written to the outbox with it: so a
+   * host with very many keeps nobody else waiting, and what breaks off goes on.
+   */
+  const tellSomeFollowers = (publication: Publication): Promise<void> => {
+    const { occurrenceId, hostId, after, eventId, ...facts } = publication;
+    const now = clock.now();
+    const notice = rules.eventCreated({ eventId, ...facts });
+    return store.addForFollowers({ hostId, after }, occurrenceId, notice, now, (last) => [
+      happened(
+        "notifications.followersLeft",
+        { aggregateId: eventId, aggregateVersion: 1, occurredAt: now, correlationId: null },
+        {
+          ...{ occurrenceId, hostId, eventId, after: last },
+          title: facts.title,
+          startDateTime: facts.startDateTime,
+          timeZone: facts.timeZone,
+          location: facts.location,
+        },
+      ),
+    ]);
   };
 
   return implement(notifications, {
@@ -95,15 +132,10 @@ export default function notificationsService({ clock, database }: Kernel): Servi
 
       "bookings.waitingEnded": ({ params }) => tell(params, rules.waitingEnded(params)),
 
-      async "events.created"({ params }) {
-        const { id: occurrenceId, hostId } = params;
-        const notice = rules.eventCreated(params);
-        const now = clock.now();
-        let after: string | null = null;
-        do {
-          after = await store.addForFollowers({ hostId, after }, occurrenceId, notice, now);
-        } while (after !== null);
-      },
+      "events.created": ({ params: { id: occurrenceId, ...publication } }) =>
+        tellSomeFollowers({ ...publication, occurrenceId, after: null }),
+
+      "notifications.followersLeft": ({ params }) => tellSomeFollowers(params),
 
       "events.updated": ({ params, call }) =>
         tellAttendees(
@@ -111,6 +143,14 @@ export default function notificationsService({ clock, database }: Kernel): Servi
           { eventId: params.eventId, occurrenceId: params.id },
           rules.eventUpdated(params),
         ),
+    },
+
+    async started({ announce, log }) {
+      relay = sharedRelay(database, announce, log);
+    },
+
+    async stopped() {
+      await relay?.stop();
     },
   });
 }

@@ -1,6 +1,8 @@
+import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import type { Database } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
+import { writeOutbox } from "../../mixins/outbox";
 import { NotificationNotFound } from "./notifications.contract";
 import { defineNotification } from "./notifications.model";
 import type { Notice, NotificationType } from "./notifications.rules";
@@ -46,7 +48,7 @@ const toNotification = ({
   createdAt: createdAt.toISOString(),
 });
 
-/** Followers told with one statement: a hundred thousand take some seconds, and nobody waits longer than for one. */
+/** Followers told in one transaction, which nobody else who is told something waits longer for. */
 const FOLLOWERS_AT_ONCE = 2_000;
 
 /**
@@ -104,43 +106,51 @@ export function notificationsStore(database: Database) {
      * Stores one notice for each of a host's followers, a chunk of them, by their ids.
      *
      * @param to.after the last one of the chunk before; null for the first chunk
-     * @returns the last one of this chunk, or null when there are no more
+     * @param toBeTold what is written to the outbox in the same transaction where there may be more, who come after
+     *   the last one of this chunk
      */
-    async addForFollowers(
+    addForFollowers: (
       to: { hostId: string; after: string | null },
       occurrenceId: string,
       notice: Notice,
       now: Date,
-    ): Promise<string | null> {
-      const [chunk] = await database.query<{ size: number; last: string | null }>(
-        // Who follows is the users' business; it is read here because a hundred thousand ids are not to travel.
-        `WITH told AS MATERIALIZED (
-           SELECT f.follower_id FROM follows f
-            WHERE f.host_id = $hostId AND ($after::uuid IS NULL OR f.follower_id > $after::uuid)
-            ORDER BY f.follower_id LIMIT ${FOLLOWERS_AT_ONCE}),
-         made AS (
-           INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
-           SELECT ${ID_AT("$now::timestamptz")}, follower_id, $occurrenceId, $type, $title, $body, $eventId,
-                  $data::jsonb, $now
-             FROM told
-            WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = told.follower_id FOR KEY SHARE)
-           ON CONFLICT (user_id, occurrence_id) DO NOTHING)
-         SELECT count(*)::int AS size,
-                (SELECT follower_id FROM told ORDER BY follower_id DESC LIMIT 1) AS last
-           FROM told`,
-        {
-          ...to,
-          occurrenceId,
-          now,
-          type: notice.type,
-          title: notice.title,
-          body: notice.body,
-          eventId: notice.eventId,
-          data: JSON.stringify(notice.data),
-        },
-      );
-      return chunk?.size === FOLLOWERS_AT_ONCE ? chunk.last : null;
-    },
+      toBeTold: (last: string) => OutboxEvent[],
+    ): Promise<void> =>
+      database.transaction(async (transaction) => {
+        const [chunk] = await database.query<{ size: number; last: string | null }>(
+          // Who follows is the users' business; it is read here because a hundred thousand ids are not to travel.
+          `WITH told AS MATERIALIZED (
+             SELECT f.follower_id FROM follows f
+              WHERE f.host_id = $hostId AND ($after::uuid IS NULL OR f.follower_id > $after::uuid)
+              ORDER BY f.follower_id LIMIT ${FOLLOWERS_AT_ONCE}),
+           made AS (
+             INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
+             SELECT ${ID_AT("$now::timestamptz")}, follower_id, $occurrenceId, $type, $title, $body, $eventId,
+                    $data::jsonb, $now
+               FROM told
+              WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = told.follower_id FOR KEY SHARE)
+             ON CONFLICT (user_id, occurrence_id) DO NOTHING)
+           SELECT count(*)::int AS size,
+                  (SELECT follower_id FROM told ORDER BY follower_id DESC LIMIT 1) AS last
+             FROM told`,
+          {
+            ...to,
+            occurrenceId,
+            now,
+            type: notice.type,
+            title: notice.title,
+            body: notice.body,
+            eventId: notice.eventId,
+            data: JSON.stringify(notice.data),
+          },
+          transaction,
+        );
+        if (chunk?.size !== FOLLOWERS_AT_ONCE || chunk.last === null) return;
+        await writeOutbox(
+          (sql, bind) => database.query(sql, bind, transaction),
+          toBeTold(chunk.last),
+        );
+      }),
 
     async list(
       userId: string,

@@ -2,7 +2,7 @@
 import type { Caller } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
 import type { Database } from "../../lib/database";
-import { Forbidden, ValidationFailed } from "../../lib/errors";
+import { Forbidden, Unauthenticated, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import type { Kernel } from "../../lib/kernel";
 import { fetchPage, type ListRequest } from "../../lib/list";
@@ -54,23 +54,36 @@ export function userFollows(database: Database, clock: Kernel["clock"]) {
   };
 
   return {
-    /** @throws UserNotFound where there is no such host; ValidationFailed for oneself */
+    /**
+     * @throws UserNotFound where there is no such host; ValidationFailed for oneself; Unauthenticated for who was
+     *   erased meanwhile
+     */
     async follow(named: string, caller: Caller): Promise<void> {
       const hostId = namedUser(named, caller);
       await checkHost(hostId);
       if (hostId === caller.id) {
         throw new ValidationFailed({ errors: [{ field: "id", message: "is yourself" }] });
       }
+      const pair = { followerId: caller.id, hostId };
       // FOR KEY SHARE: whoever erases one of them waits for us and takes the row away, or we find them erased.
-      await database.query(
+      const made = await database.query(
         `INSERT INTO follows (id, follower_id, host_id, created_at)
          SELECT $id, f.id, h.id, $now FROM users f, users h
           WHERE f.id = $followerId AND f.deleted_at IS NULL
-            AND h.id = $hostId AND h.deleted_at IS NULL
+            AND h.id = $hostId AND h.deleted_at IS NULL AND h.role = 'host'
             FOR KEY SHARE
-         ON CONFLICT (host_id, follower_id) DO NOTHING`,
-        { id: newId(), followerId: caller.id, hostId, now: clock.now() },
+         ON CONFLICT (host_id, follower_id) DO NOTHING RETURNING 1`,
+        { ...pair, id: newId(), now: clock.now() },
       );
+      if (made.length > 0) return;
+      const there = await database.query(
+        "SELECT FROM follows WHERE host_id = $hostId AND follower_id = $followerId",
+        pair,
+      );
+      if (there.length > 0) return;
+      // One of the two was erased in this very moment.
+      await checkHost(hostId);
+      throw new Unauthenticated({});
     },
 
     /** Also of a host who has become something else. @throws UserNotFound where there is no such host */

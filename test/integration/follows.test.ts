@@ -148,7 +148,7 @@ describe("Following a host", () => {
         return following;
       },
     );
-    expect(answer.status).toBe(204);
+    expectRefusal(answer, 404, "USER_NOT_FOUND");
     const rows = await system.database.query("SELECT FROM follows WHERE host_id = $1", [
       hanna.who.id,
     ]);
@@ -233,6 +233,25 @@ describe("Followers", () => {
     await eventually(async () => expect(await toldOf("event_id", event.id)).toEqual(ALL));
   });
 
+  test("do not keep others waiting: who books meanwhile is told before the last of them", async () => {
+    const [hanna, alice] = [await api.host("Hanna"), await api.attendee("Alice")];
+    await addFollowers(hanna);
+    const quiet = await (await api.host("Otto")).createsEvent();
+    // Their followers are told in fifteen chunks.
+    const creating = Array.from({ length: 5 }, () => hanna.createsEvent());
+    await alice.books(quiet);
+    const events = await Promise.all(creating);
+    const [told] = await alice.isTold("booking.confirmed");
+    for (const { id } of events) {
+      await eventually(async () => expect(await toldOf("event_id", id)).toEqual(ALL));
+    }
+    const later = await system.database.query(
+      "SELECT FROM notifications WHERE type = 'event.created' AND created_at > $1 LIMIT 1",
+      [told.createdAt],
+    );
+    expect(later).toHaveLength(1);
+  });
+
   test("are told once of what is heard twice, also where it broke off in between; who was erased is not", async () => {
     const hanna = await api.host("Hanna");
     await addFollowers(hanna);
@@ -254,8 +273,16 @@ describe("Followers", () => {
         eventId: null,
       };
       const now = new Date();
-      const chunk = (after: string | null) =>
-        store.addForFollowers({ hostId: hanna.who.id, after }, occurrenceId, notice, now);
+      /** Tells a chunk; gives the last one of it where there are more. */
+      const chunk = async (after: string | null): Promise<string | null> => {
+        let next: string | null = null;
+        const to = { hostId: hanna.who.id, after };
+        await store.addForFollowers(to, occurrenceId, notice, now, (last) => {
+          next = last;
+          return [];
+        });
+        return next;
+      };
       await chunk(await chunk(null));
       for (const _time of [1, 2]) {
         let chunks = 0;

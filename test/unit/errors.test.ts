@@ -78,9 +78,9 @@ describe("An error", () => {
   test("has the lines that made it where it is a fault of ours, and none where it is an answer", () => {
     const limit = Error.stackTraceLimit;
     const lines = (error: Error) => error.stack?.split("\n").filter((line) => /^ +at /.test(line));
-    expect(lines(new ServiceUnavailable({}))).not.toEqual([]);
+    expect(lines(new ServiceUnavailable({}))?.length).toBeGreaterThan(0);
     expect(lines(new NotFound({}))).toEqual([]);
-    expect(lines(new Error("of anybody after that"))).not.toEqual([]);
+    expect(lines(new Error("of anybody after that"))?.length).toBeGreaterThan(0);
     expect(Error.stackTraceLimit).toBe(limit);
   });
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Database, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
-import { outboxCommands, relayOutbox } from "../../mixins/outbox";
+import { outboxCommands, relayOutbox, sharedRelay } from "../../mixins/outbox";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const TELLING_MS = 100;
@@ -81,4 +81,30 @@ describe("What has piled up in the outbox", () => {
       for (const gap of gaps) expect(gap).toBeLessThan(1.2 * TELLING_MS);
     },
   );
+});
+
+test("Services of one process share a relay, which ends with the last of them", async () => {
+  const { database, takenAt } = backlog();
+  const handles = [sharedRelay(database, tell, silent), sharedRelay(database, tell, silent)];
+  const stopped: Promise<void>[] = [];
+  const grows = async () => {
+    const before = takenAt.length;
+    await pass(1_000);
+    return takenAt.length - before;
+  };
+  const alone = await grows();
+  expect(alone).toBeGreaterThan(0);
+  // To stop twice is to stop once.
+  stopped.push(handles[0]?.stop() ?? Promise.reject(), handles[0]?.stop() ?? Promise.reject());
+  expect(await grows()).toBeGreaterThan(0);
+  stopped.push(handles[1]?.stop() ?? Promise.reject());
+  await pass(1_000);
+  await Promise.all(stopped);
+  expect(await grows()).toBe(0);
+  const again = sharedRelay(database, tell, silent);
+  await pass(1_000);
+  expect(await grows()).toBeGreaterThan(0);
+  const end = again.stop();
+  await pass(1_000);
+  await end;
 });

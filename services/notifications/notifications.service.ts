@@ -10,7 +10,6 @@ import type { Call } from "../../lib/contract/define";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
-import { sharedRelay } from "../../mixins/outbox";
 import { type Contracts, happened, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
 import * as rules from "./notifications.rules";
@@ -35,7 +34,6 @@ const MOST_WAITING = 10_000;
 
 export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
   const store = notificationsStore(database);
-  let relay: { stop(): Promise<void> } | undefined;
 
   // What is told to one person at a time goes into the database together with what is told meanwhile.
   const notices = createGroupCommit({
@@ -143,14 +141,6 @@ export default function notificationsService({ clock, database }: Kernel): Servi
           { eventId: params.eventId, occurrenceId: params.id },
           rules.eventUpdated(params),
         ),
-    },
-
-    async started({ announce, log }) {
-      relay = sharedRelay(database, announce, log);
-    },
-
-    async stopped() {
-      await relay?.stop();
     },
   });
 }

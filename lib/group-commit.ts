@@ -53,6 +53,17 @@ interface Entry<Q, A> {
 /** As a batch gives it: where the whole of it failed for a reason that is nobody's own, for everybody in it. */
 type Outcome<A> = Settled<A> | { readonly error: unknown; readonly forAll: true };
 
+/**
+ * Those of the lanes with the fewest come first, in each as they are: whoever is alone shall not have to wait until
+ * everybody of a rush beside them has been answered.
+ */
+function fewestFirst<T>(all: readonly T[], laneOf: (one: T) => string): readonly T[] {
+  const counts = new Map<string, number>();
+  const countOf = (one: T) => counts.get(laneOf(one)) ?? 0;
+  for (const one of all) counts.set(laneOf(one), countOf(one) + 1);
+  return counts.size > 1 ? all.toSorted((a, b) => countOf(a) - countOf(b)) : all;
+}
+
 /** For a commit that forgets a request: whoever sent it must not wait for ever. */
 const LOST = { error: new Error("A batch has lost a request") };
 const HELD = { held: true } as const;
@@ -185,9 +196,10 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
         if ("held" in outcome) heldUp.push(entry);
         else decided.push([entry, outcome]);
       });
+      const answers = fewestFirst(decided, ([entry]) => laneOf(entry));
       // The next batch is on its way to the database before the answers of this one take the processor.
       setImmediate(() => {
-        for (const [entry, outcome] of decided) settle(entry, outcome);
+        for (const [entry, outcome] of answers) settle(entry, outcome);
       });
       putAside(heldUp);
       runLanes();

@@ -7,6 +7,7 @@
  */
 import type { ServiceSchema } from "moleculer";
 import type { Call } from "../../lib/contract/define";
+import type { FactsOf } from "../../lib/contract/outbox-event";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
@@ -17,20 +18,11 @@ import { notificationsStore, type PersonalNotice } from "./notifications.store";
 
 /** People told with one statement. */
 const CHUNK = 500;
-/** An event that was published, and the last of its host's followers who has been told. */
-interface Publication {
-  occurrenceId: string;
-  hostId: string;
-  after: string | null;
-  eventId: string;
-  title: string;
-  startDateTime: string;
-  timeZone: string;
-  location: string | null;
-}
-
 /** Notices that wait for the statement before them. */
 const MOST_WAITING = 10_000;
+
+/** An event that a host's followers are told of. */
+type Publication = Omit<FactsOf<Contracts, "notifications.followersLeft">, "after">;
 
 export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
   const store = notificationsStore(database);
@@ -72,21 +64,18 @@ export default function notificationsService({ clock, database }: Kernel): Servi
    * Tells a chunk of a host's followers of a new event. That there are more is written to the outbox with it: so a
    * host with very many keeps nobody else waiting, and what breaks off goes on.
    */
-  const tellSomeFollowers = (publication: Publication): Promise<void> => {
-    const { occurrenceId, hostId, after, eventId, ...facts } = publication;
+  const tellSomeFollowers = (
+    { occurrenceId, hostId, eventId, title, startDateTime, timeZone, location }: Publication,
+    after: string | null,
+  ): Promise<void> => {
     const now = clock.now();
-    const notice = rules.eventCreated({ eventId, ...facts });
+    const facts = { eventId, title, startDateTime, timeZone, location };
+    const notice = rules.eventCreated(facts);
     return store.addForFollowers({ hostId, after }, occurrenceId, notice, now, (last) => [
       happened(
         "notifications.followersLeft",
         { aggregateId: eventId, aggregateVersion: 1, occurredAt: now, correlationId: null },
-        {
-          ...{ occurrenceId, hostId, eventId, after: last },
-          title: facts.title,
-          startDateTime: facts.startDateTime,
-          timeZone: facts.timeZone,
-          location: facts.location,
-        },
+        { ...facts, occurrenceId, hostId, after: last },
       ),
     ]);
   };
@@ -130,10 +119,10 @@ export default function notificationsService({ clock, database }: Kernel): Servi
 
       "bookings.waitingEnded": ({ params }) => tell(params, rules.waitingEnded(params)),
 
-      "events.created": ({ params: { id: occurrenceId, ...publication } }) =>
-        tellSomeFollowers({ ...publication, occurrenceId, after: null }),
+      "events.created": ({ params }) =>
+        tellSomeFollowers({ ...params, occurrenceId: params.id }, null),
 
-      "notifications.followersLeft": ({ params }) => tellSomeFollowers(params),
+      "notifications.followersLeft": ({ params }) => tellSomeFollowers(params, params.after),
 
       "events.updated": ({ params, call }) =>
         tellAttendees(

@@ -7,7 +7,7 @@ import { newId } from "../../lib/ids";
 import type { Kernel } from "../../lib/kernel";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { type publicUserShape, UserNotFound } from "./users.contract";
-import { isOwnOrAdmin, namedUser } from "./users.rules";
+import { isOwnOrAdmin, namedUser, publicView } from "./users.rules";
 
 type PublicUser = ValueOf<typeof publicUserShape>;
 
@@ -47,10 +47,7 @@ export function userFollows(database: Database, clock: Kernel["clock"]) {
       },
       request,
     );
-    return {
-      data: rows.map(({ id, name, username, role }) => ({ id, name, username, role })),
-      pagination,
-    };
+    return { data: rows.map(publicView), pagination };
   };
 
   return {

@@ -4,6 +4,7 @@ import { Forbidden, ValidationFailed } from "../../lib/errors";
 import { LastAdministrator, type publicUserShape, type userShape } from "./users.contract";
 
 type User = ValueOf<typeof userShape>;
+type PublicUser = ValueOf<typeof publicUserShape>;
 
 /** The user that a path names: `me` is the caller. */
 export const namedUser = (id: string, caller: Caller): string => (id === "me" ? caller.id : id);
@@ -13,12 +14,7 @@ export const isOwnOrAdmin = (id: string, caller: Caller): boolean =>
   caller.id === id || caller.role === "admin";
 
 /** What everybody signed in may see of a user. */
-export const publicView = ({
-  id,
-  name,
-  username,
-  role,
-}: User): ValueOf<typeof publicUserShape> => ({
+export const publicView = ({ id, name, username, role }: PublicUser): PublicUser => ({
   id,
   name,
   username,

@@ -1,8 +1,11 @@
+import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { type Database, openDatabase } from "../../lib/database";
-import { leastIdAt, newId } from "../../lib/ids";
+import { leastIdAt } from "../../lib/ids";
 import { writeOutbox } from "../../mixins/outbox";
 import { createTestDatabase, type TestDatabase } from "../support/database";
 import { eventually } from "../support/eventually";
+import { outboxEvent } from "../support/outbox-event";
+import { silent } from "../support/silent";
 
 // Each node has an outbox module of its own, which knows what that node has written.
 type Outbox = typeof import("../../mixins/outbox");
@@ -17,8 +20,6 @@ afterAll(async () => {
   await pool?.close();
   await database?.drop();
 });
-
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Another node, of which what it tells is kept; `hear` may fail, as a listener does. */
 function startNode(hear: (what: string) => void = () => {}) {
@@ -37,17 +38,6 @@ function startNode(hear: (what: string) => void = () => {}) {
   return { told, write: outbox.writeOutbox, stop: () => relay.stop() };
 }
 
-const eventOf = (what: string, id = newId()) => ({
-  id,
-  type: "booking",
-  action: "confirmed",
-  aggregateId: newId(),
-  aggregateVersion: 1,
-  occurredAt: new Date(),
-  correlationId: null,
-  data: { what },
-});
-
 const secondsAgo = (seconds: number) => leastIdAt(new Date(Date.now() - seconds * 1000));
 
 /** So young, however slow the machine, that others leave it to who wrote it. */
@@ -60,13 +50,16 @@ const left = async () =>
 
 test("A node that writes nothing tells what lay there when it came or is old, and leaves the rest to who wrote it", async () => {
   // This process has no relay: it has died, or is about to tell.
-  const write = (...events: ReturnType<typeof eventOf>[]) =>
+  const write = (...events: OutboxEvent[]) =>
     pool.prepared(({ query }) => writeOutbox(query, events));
-  await write(eventOf("left by a crash", secondsAgo(1)), eventOf("written after that", justNow()));
+  await write(
+    outboxEvent({ what: "left by a crash" }, secondsAgo(1)),
+    outboxEvent({ what: "written after that" }, justNow()),
+  );
   const idle = startNode();
   try {
     await eventually(async () => expect(await left()).toEqual(["written after that"]));
-    await write(eventOf("and lies there for long", secondsAgo(10)));
+    await write(outboxEvent({ what: "and lies there for long" }, secondsAgo(10)));
     await eventually(async () => expect(await left()).toEqual(["written after that"]));
     expect(idle.told).toEqual(["left by a crash", "and lies there for long"]);
   } finally {
@@ -78,13 +71,13 @@ test("A node that writes nothing tells what lay there when it came or is old, an
 test("A node that writes tells what it has written and what others wrote before, and no more", async () => {
   await pool.prepared(({ query }) =>
     writeOutbox(query, [
-      eventOf("another's, before", secondsAgo(1)),
-      eventOf("another's, after", justNow()),
+      outboxEvent({ what: "another's, before" }, secondsAgo(1)),
+      outboxEvent({ what: "another's, after" }, justNow()),
     ]),
   );
   const busy = startNode();
   try {
-    await pool.prepared(({ query }) => busy.write(query, [eventOf("its own")]));
+    await pool.prepared(({ query }) => busy.write(query, [outboxEvent({ what: "its own" })]));
     await eventually(async () => expect(await left()).toEqual(["another's, after"]));
     expect(busy.told).toEqual(["another's, before", "its own"]);
   } finally {
@@ -101,7 +94,7 @@ test("What cannot be told stays, and is told later", async () => {
     if (away) throw new Error("The listener's node is away");
   });
   try {
-    await pool.prepared(({ query }) => node.write(query, [eventOf("tried again")]));
+    await pool.prepared(({ query }) => node.write(query, [outboxEvent({ what: "tried again" })]));
     await eventually(async () => expect(tries).toBeGreaterThanOrEqual(2));
     expect(await left()).toEqual(["tried again"]);
     away = false;

@@ -1,7 +1,6 @@
 import type { BookingsStore, Chunk } from "../../services/bookings/bookings.store";
 import { sweepHolds } from "../../services/bookings/bookings.sweeper";
-
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+import { silent } from "../support/silent";
 
 /** How often a sweeper asks for events within three seconds, when each of a full round has this to be said of it. */
 async function questions(chunk: Chunk): Promise<number> {

@@ -111,6 +111,16 @@ describe("A batch", () => {
     expect(answered).toEqual(["a1", "b1", "a2"]);
   });
 
+  test("is answered to the lanes with the fewest first: who is alone does not wait behind a rush", async () => {
+    const { submit, answered, nth, asked } = counter();
+    submit("X1");
+    submit("A1", "A2", "B1", "A3", "C1", "D1", "C2");
+    await nth(0).commits();
+    expect(asked().at(-1)).toEqual(["A1", "A2", "B1", "A3", "C1", "D1", "C2"]);
+    await nth(1).commits();
+    expect(answered).toEqual(["x1", "b1", "d1", "c1", "c2", "a1", "a2", "a3"]);
+  });
+
   test("is answered when the next one is on its way, not while that is made ready", async () => {
     const seen: string[] = [];
     const group = createGroupCommit<string, string>({
@@ -315,7 +325,7 @@ describe("A batch that fails", () => {
     await nth(3).fails(FAULT);
     await nth(4).commits();
     expect(asked().slice(2)).toEqual([["A2"], ["B1"], ["A3"]]);
-    expect(answered).toEqual(["a1", "a2", "B1: One's fault", "a3"]);
+    expect(answered).toEqual(["a1", "B1: One's fault", "a2", "a3"]);
   });
 
   test("keeps the order of arrival also where somebody holds a lane for a moment", async () => {

@@ -1,21 +1,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Database, Query } from "../../lib/database";
-import { newId } from "../../lib/ids";
 import { outboxCommands, relayOutbox, sharedRelay } from "../../mixins/outbox";
+import { outboxEvent } from "../support/outbox-event";
+import { silent } from "../support/silent";
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const TELLING_MS = 100;
-
-const eventOf = () => ({
-  id: newId(),
-  type: "booking",
-  action: "confirmed",
-  aggregateId: newId(),
-  aggregateVersion: 1,
-  occurredAt: new Date(),
-  correlationId: null,
-  data: {},
-});
 
 /** A database in whose outbox lies more than can be told, and when each portion of it was taken, in milliseconds. */
 function backlog() {
@@ -24,7 +13,7 @@ function backlog() {
   const query = async (sql: string, bind: { most?: number }) => {
     if (!sql.includes("SELECT")) return [];
     takenAt.push(performance.now() - startedAt);
-    return Array.from({ length: bind.most ?? 0 }, eventOf);
+    return Array.from({ length: bind.most ?? 0 }, () => outboxEvent());
   };
   const database = {
     prepared: (work: (transaction: { query: Query; nothingWritten(): void }) => unknown) =>
@@ -57,7 +46,7 @@ describe("What has piled up in the outbox", () => {
   const gapsWhile = async (written: number): Promise<number[]> => {
     const { database, takenAt } = backlog();
     const relay = relayOutbox(database, tell, silent);
-    const write = () => outboxCommands(Array.from({ length: written }, eventOf));
+    const write = () => outboxCommands(Array.from({ length: written }, () => outboxEvent()));
     const writing = setInterval(write, 20);
     await pass(4_000);
     clearInterval(writing);

@@ -290,15 +290,6 @@ export const bookings = defineContract({
       params: { ...bookingList, ...scope },
       result: pageOf(bookingOfEventShape),
     },
-    $attendees: {
-      summary: "People with an active booking of an event, by user id",
-      params: {
-        eventId: id(),
-        after: optional(id()),
-        limit: integer({ min: 1, max: 1000 }),
-      },
-      result: object({ userIds: list(id()) }),
-    },
     create: {
       summary: "Book seats",
       params: newBooking,

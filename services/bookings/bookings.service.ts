@@ -77,10 +77,6 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
 
       $list: ({ params }) => store.list(params),
 
-      async $attendees({ params: { eventId, after, limit } }) {
-        return { userIds: await store.attendees(eventId, after, limit) };
-      },
-
       // Not by way of the internal action: where thousands book in a second, a call more is one too many.
       create: ({ params, meta }, caller) => book(params, caller.id, meta),
 

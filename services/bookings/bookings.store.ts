@@ -303,18 +303,6 @@ export function bookingsStore(
       return rows.map(({ id }) => id);
     },
 
-    /** People with active bookings of an event, by user id, after one of them. */
-    async attendees(eventId: string, after: string | undefined, limit: number): Promise<string[]> {
-      const rows = await database.query<{ userId: string }>(
-        `SELECT user_id AS "userId" FROM bookings
-          WHERE event_id = $eventId AND status IN ('pending', 'confirmed')
-            AND ($after::uuid IS NULL OR user_id > $after::uuid)
-          ORDER BY user_id LIMIT $limit`,
-        { eventId, after: after ?? null, limit },
-      );
-      return rows.map(({ userId }) => userId);
-    },
-
     async list({ userId, hostId, eventId, status, ...request }: ListRequest & Scope) {
       const now = clock.now();
       const where: string[] = [];

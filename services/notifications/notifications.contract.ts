@@ -14,7 +14,7 @@ import {
 } from "../../lib/contract/rules";
 import { defineError } from "../../lib/errors";
 import { listParams, pageOf } from "../../lib/list";
-import { TYPES } from "./notifications.rules";
+import { AUDIENCES, TYPES } from "./notifications.rules";
 
 export const NotificationNotFound = defineError(
   "NOTIFICATION_NOT_FOUND",
@@ -23,42 +23,27 @@ export const NotificationNotFound = defineError(
   () => "There is no such notification.",
 );
 
+const notice = {
+  type: oneOf(TYPES),
+  title: text({ maxLength: 500 }),
+  body: text({ maxLength: 5000, multiline: true }),
+  data: described(
+    object({
+      eventId: nullable(id()),
+      bookingId: nullable(id()),
+      reason: nullable(text({ maxLength: 500, multiline: true })),
+    }),
+    "What it is about, for a program.",
+  ),
+  eventId: nullable(id()),
+};
+
 const notificationShape = object(
-  {
-    id: id(),
-    type: oneOf(TYPES),
-    title: text({ maxLength: 500 }),
-    body: text({ maxLength: 5000, multiline: true }),
-    data: described(
-      object({
-        eventId: nullable(id()),
-        bookingId: nullable(id()),
-        reason: nullable(text({ maxLength: 500, multiline: true })),
-      }),
-      "What it is about, for a program.",
-    ),
-    eventId: nullable(id()),
-    isRead: boolean(),
-    createdAt: instant(),
-  },
+  { id: id(), ...notice, isRead: boolean(), createdAt: instant() },
   "Notification",
 );
 
 const missing = { id: NotificationNotFound };
-
-/** A new event that a host's followers are told of, in chunks by their ids. */
-const followersLeft = {
-  /** Of the event's publication: who hears of it twice is told once. */
-  occurrenceId: id(),
-  hostId: id(),
-  /** The last one of those who have been told. */
-  after: id(),
-  eventId: id(),
-  title: text({ maxLength: 500 }),
-  startDateTime: instant(),
-  timeZone: text({ maxLength: 100 }),
-  location: nullable(text({ maxLength: 500 })),
-};
 
 export const notifications = defineContract({
   name: "notifications",
@@ -115,15 +100,22 @@ export const notifications = defineContract({
     },
   },
   events: {
-    "notifications.followersLeft": {
+    "notifications.audienceLeft": {
       summary:
-        "Some followers of a host have been told of a new event; those behind them are still to be",
+        "Some of an audience have been told; those behind them, by their ids, are still to be",
       payload: object({
         id: id(),
         schemaVersion: integer({ min: 1 }),
         occurredAt: instant(),
         version: integer({ min: 1 }),
-        ...followersLeft,
+        /** Of what they are told: who hears of it twice is told once. */
+        occurrenceId: id(),
+        audience: oneOf(AUDIENCES),
+        /** The host or the event whose audience it is. */
+        ofId: id(),
+        /** The last one of those who have been told. */
+        after: id(),
+        notice: object(notice),
       }),
     },
   },

@@ -13,6 +13,10 @@ export const TYPES = [
 ] as const;
 export type NotificationType = (typeof TYPES)[number];
 
+/** Those who are told the same, of a host or of an event. */
+export const AUDIENCES = ["followers", "attendees"] as const;
+export type Audience = (typeof AUDIENCES)[number];
+
 /** What a person is told, before it is stored for them. */
 export interface Notice {
   type: NotificationType;

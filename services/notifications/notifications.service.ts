@@ -6,11 +6,11 @@
  * no node runs this service is not told.
  */
 import type { ServiceSchema } from "moleculer";
-import type { Call } from "../../lib/contract/define";
 import type { FactsOf } from "../../lib/contract/outbox-event";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
+import { sharedRelay } from "../../mixins/outbox";
 import { type Contracts, happened, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
 import * as rules from "./notifications.rules";
@@ -21,8 +21,8 @@ const CHUNK = 500;
 /** Notices that wait for the statement before them. */
 const MOST_WAITING = 10_000;
 
-/** An event that a host's followers are told of. */
-type Publication = Omit<FactsOf<Contracts, "notifications.followersLeft">, "after">;
+/** What an audience is told. */
+type Telling = Omit<FactsOf<Contracts, "notifications.audienceLeft">, "after">;
 
 export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
   const store = notificationsStore(database);
@@ -45,40 +45,25 @@ export default function notificationsService({ clock, database }: Kernel): Servi
     await notices.submit({ userId, occurrenceId: id, notice });
   };
 
-  /** Tells everybody with an active booking of an event, a chunk at a time. */
-  const tellAttendees = async (
-    call: Call<Contracts>,
-    { eventId, occurrenceId }: { eventId: string; occurrenceId: string },
-    notice: rules.Notice,
-  ) => {
-    let after: string | undefined;
-    do {
-      const page = { eventId, limit: CHUNK, ...(after ? { after } : {}) };
-      const { userIds } = await call("bookings.$attendees", page);
-      if (userIds.length) await store.add(userIds, occurrenceId, notice, clock.now());
-      after = userIds.length === CHUNK ? userIds.at(-1) : undefined;
-    } while (after);
-  };
-
   /**
-   * Tells a chunk of a host's followers of a new event. That there are more is written to the outbox with it: so a
-   * host with very many keeps nobody else waiting, and what breaks off goes on.
+   * Tells a chunk of an audience. That there are more is written to the outbox with it: so however many they are,
+   * nobody else is kept waiting, and what breaks off goes on.
    */
-  const tellSomeFollowers = (
-    { occurrenceId, hostId, eventId, title, startDateTime, timeZone, location }: Publication,
-    after: string | null,
+  const tellSome = (
+    { occurrenceId, audience, ofId, notice }: Telling,
+    after: string | null = null,
   ): Promise<void> => {
     const now = clock.now();
-    const facts = { eventId, title, startDateTime, timeZone, location };
-    const notice = rules.eventCreated(facts);
-    return store.addForFollowers({ hostId, after }, occurrenceId, notice, now, (last) => [
+    return store.addForAudience({ audience, ofId, after }, occurrenceId, notice, now, (last) => [
       happened(
-        "notifications.followersLeft",
-        { aggregateId: eventId, aggregateVersion: 1, occurredAt: now, correlationId: null },
-        { ...facts, occurrenceId, hostId, after: last },
+        "notifications.audienceLeft",
+        { aggregateId: ofId, aggregateVersion: 1, occurredAt: now, correlationId: null },
+        { occurrenceId, audience, ofId, after: last, notice },
       ),
     ]);
   };
+
+  let relay: { stop(): Promise<void> } | undefined;
 
   return implement(notifications, {
     actions: {
@@ -120,16 +105,30 @@ export default function notificationsService({ clock, database }: Kernel): Servi
       "bookings.waitingEnded": ({ params }) => tell(params, rules.waitingEnded(params)),
 
       "events.created": ({ params }) =>
-        tellSomeFollowers({ ...params, occurrenceId: params.id }, null),
+        tellSome({
+          occurrenceId: params.id,
+          audience: "followers",
+          ofId: params.hostId,
+          notice: rules.eventCreated(params),
+        }),
 
-      "notifications.followersLeft": ({ params }) => tellSomeFollowers(params, params.after),
+      "events.updated": ({ params }) =>
+        tellSome({
+          occurrenceId: params.id,
+          audience: "attendees",
+          ofId: params.eventId,
+          notice: rules.eventUpdated(params),
+        }),
 
-      "events.updated": ({ params, call }) =>
-        tellAttendees(
-          call,
-          { eventId: params.eventId, occurrenceId: params.id },
-          rules.eventUpdated(params),
-        ),
+      "notifications.audienceLeft": ({ params }) => tellSome(params, params.after),
+    },
+
+    async started({ announce, log }) {
+      relay = sharedRelay(database, announce, log);
+    },
+
+    async stopped() {
+      await relay?.stop();
     },
   });
 }

@@ -5,7 +5,7 @@ import { fetchPage, type ListRequest } from "../../lib/list";
 import { writeOutbox } from "../../mixins/outbox";
 import { NotificationNotFound } from "./notifications.contract";
 import { defineNotification } from "./notifications.model";
-import type { Notice, NotificationType } from "./notifications.rules";
+import type { Audience, Notice, NotificationType } from "./notifications.rules";
 
 /** What one person is told of one occurrence. */
 export interface PersonalNotice {
@@ -48,8 +48,17 @@ const toNotification = ({
   createdAt: createdAt.toISOString(),
 });
 
-/** Followers told in one transaction, which nobody else who is told something waits longer for. */
-const FOLLOWERS_AT_ONCE = 2_000;
+/** Many people who are told the same, as the table of a neighbour says: a hundred thousand ids are not to travel. */
+const MEMBERS_OF = {
+  /** Of a host. */
+  followers: "SELECT follower_id AS user_id, host_id AS of_id FROM follows",
+  /** Of an event: whoever has seats, theirs already or held for them. */
+  attendees:
+    "SELECT user_id, event_id AS of_id FROM bookings WHERE status IN ('pending', 'confirmed')",
+} as const satisfies Record<Audience, string>;
+
+/** People of an audience told in one transaction, which nobody else who is told something waits longer for. */
+const TOLD_AT_ONCE = 2_000;
 
 /**
  * An id of version 7 made by the database, for rows that never come here: 48 bits of time over the random ones of a
@@ -91,26 +100,22 @@ export function notificationsStore(database: Database) {
 
   return {
     /**
-     * Stores one notice for each of these people. Told again of the same occurrence, a person keeps the one
-     * they have; whoever was erased gets nothing.
+     * Stores a notice for each of these people. Told again of the same occurrence, a person keeps the one they have;
+     * whoever was erased gets nothing.
      */
-    add: (userIds: string[], occurrenceId: string, notice: Notice, now: Date): Promise<void> =>
-      addEach(
-        userIds.map((userId) => ({ userId, occurrenceId, notice })),
-        now,
-      ),
-
     addEach,
 
     /**
-     * Stores one notice for each of a host's followers, a chunk of them, by their ids.
+     * Stores one notice for each of an audience, a chunk of it, by their ids. Told again of the same occurrence, a
+     * person keeps the one they have; whoever was erased gets nothing.
      *
+     * @param to.ofId the host or the event whose audience it is
      * @param to.after the last one of the chunk before; null for the first chunk
      * @param toBeTold what is written to the outbox in the same transaction where there may be more, who come after
      *   the last one of this chunk
      */
-    addForFollowers: (
-      to: { hostId: string; after: string | null },
+    addForAudience: (
+      { audience, ...to }: { audience: Audience; ofId: string; after: string | null },
       occurrenceId: string,
       notice: Notice,
       now: Date,
@@ -118,20 +123,18 @@ export function notificationsStore(database: Database) {
     ): Promise<void> =>
       database.transaction(async (transaction) => {
         const [chunk] = await database.query<{ size: number; last: string | null }>(
-          // Who follows is the users' business; it is read here because a hundred thousand ids are not to travel.
           `WITH told AS MATERIALIZED (
-             SELECT f.follower_id FROM follows f
-              WHERE f.host_id = $hostId AND ($after::uuid IS NULL OR f.follower_id > $after::uuid)
-              ORDER BY f.follower_id LIMIT ${FOLLOWERS_AT_ONCE}),
+             SELECT a.user_id FROM (${MEMBERS_OF[audience]}) AS a
+              WHERE a.of_id = $ofId AND ($after::uuid IS NULL OR a.user_id > $after::uuid)
+              ORDER BY a.user_id LIMIT ${TOLD_AT_ONCE}),
            made AS (
              INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
-             SELECT ${ID_AT("$now::timestamptz")}, follower_id, $occurrenceId, $type, $title, $body, $eventId,
+             SELECT ${ID_AT("$now::timestamptz")}, user_id, $occurrenceId, $type, $title, $body, $eventId,
                     $data::jsonb, $now
                FROM told
-              WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = told.follower_id FOR KEY SHARE)
+              WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = told.user_id FOR KEY SHARE)
              ON CONFLICT (user_id, occurrence_id) DO NOTHING)
-           SELECT count(*)::int AS size,
-                  (SELECT follower_id FROM told ORDER BY follower_id DESC LIMIT 1) AS last
+           SELECT count(*)::int AS size, (SELECT user_id FROM told ORDER BY user_id DESC LIMIT 1) AS last
              FROM told`,
           {
             ...to,
@@ -145,7 +148,7 @@ export function notificationsStore(database: Database) {
           },
           transaction,
         );
-        if (chunk?.size !== FOLLOWERS_AT_ONCE || chunk.last === null) return;
+        if (chunk?.size !== TOLD_AT_ONCE || chunk.last === null) return;
         await writeOutbox(
           (sql, bind) => database.query(sql, bind, transaction),
           toBeTold(chunk.last),

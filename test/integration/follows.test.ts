@@ -276,8 +276,8 @@ describe("Followers", () => {
       /** Tells a chunk; gives the last one of it where there are more. */
       const chunk = async (after: string | null): Promise<string | null> => {
         let next: string | null = null;
-        const to = { hostId: hanna.who.id, after };
-        await store.addForFollowers(to, occurrenceId, notice, now, (last) => {
+        const to = { audience: "followers", ofId: hanna.who.id, after } as const;
+        await store.addForAudience(to, occurrenceId, notice, now, (last) => {
           next = last;
           return [];
         });

@@ -152,10 +152,9 @@ describe("notices for some people are written without reading all there are", ()
         return database.query(sql, bind, transaction);
       },
     };
-    await notificationsStore(watched).add(
-      people.map(({ id }) => id),
-      newId(),
-      notice,
+    const occurrenceId = newId();
+    await notificationsStore(watched).addEach(
+      people.map(({ id }) => ({ userId: String(id), occurrenceId, notice })),
       NOW,
     );
     expect(await files.query("SELECT count(*)::int AS told FROM notifications")).toEqual([

@@ -51,6 +51,8 @@ export interface Config {
   bookingHoldSeconds: number;
   /** How long seats are held for somebody from the waiting list. */
   waitlistOfferSeconds: number;
+  /** How long before an event its attendees are reminded of it. */
+  reminderHours: number;
   logLevel: (typeof LOG_LEVELS)[number];
   logFormat: "pretty" | "json";
 }
@@ -283,6 +285,7 @@ export function loadConfig(environment: Environment): Config {
     maxTicketsPerBooking: read.integer("MAX_TICKETS_PER_BOOKING", 10, 1, 1000),
     bookingHoldSeconds: read.integer("BOOKING_HOLD_SECONDS", 900, 1, 604_800),
     waitlistOfferSeconds: read.integer("WAITLIST_OFFER_SECONDS", 3600, 1, 2_592_000),
+    reminderHours: read.integer("REMINDER_HOURS", 24, 1, 720),
     logLevel: read.oneOf("LOG_LEVEL", LOG_LEVELS, "info"),
     logFormat: read.oneOf("LOG_FORMAT", ["pretty", "json"], production ? "json" : "pretty"),
   };

@@ -14,6 +14,7 @@ import { hostsOfBookingsChecked } from "./0012-hosts-of-bookings-checked";
 import { ownersOfKeys } from "./0013-owners-of-keys";
 import { wordsOfTheOutbox } from "./0014-words-of-the-outbox";
 import { follows } from "./0015-follows";
+import { interests } from "./0016-interests";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -32,4 +33,5 @@ export const migrations: readonly Step[] = [
   ownersOfKeys,
   wordsOfTheOutbox,
   follows,
+  interests,
 ];

@@ -1,6 +1,6 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { happened } from "../contracts";
-import { changedFields, type Event } from "./events.rules";
+import { changedFields, type Event, opensSale } from "./events.rules";
 
 /** What is to be told of a change, to be written in its transaction. */
 export type Told = readonly OutboxEvent[];
@@ -27,6 +27,9 @@ export function announcements(now: Date, requestId: string | null) {
     occurredAt: now,
     correlationId: requestId,
   });
+  const saleStarted = (event: Event): Told => [
+    happened("events.saleStarted", about(event), factsOf(event)),
+  ];
   return {
     created: (event: Event): Told =>
       event.status === "draft" ? [] : [happened("events.created", about(event), factsOf(event))],
@@ -42,7 +45,14 @@ export function announcements(now: Date, requestId: string | null) {
               changed: changedFields(before, after),
               reason,
             }),
+            ...(opensSale(before, after, now) ? saleStarted(after) : []),
           ],
+
+    saleStarted,
+
+    reminderDue: (event: Event): Told => [
+      happened("events.reminderDue", about(event), factsOf(event)),
+    ],
 
     /** Once, however often a cancellation is asked for or taken up again. */
     cancelled: (before: Event, after: Event, reason: string | null): Told =>

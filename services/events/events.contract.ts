@@ -119,6 +119,13 @@ const missing = { id: EventNotFound };
 /** Who is asking; drafts show to their host and to administrators. */
 const viewer = { viewerId: optional(id()), viewerIsAdmin: withDefault(boolean(), false) };
 
+const interest = {
+  params: pathEvent,
+  result: null,
+  access: "signedIn",
+  errors: [EventNotFound],
+} as const;
+
 export const events = defineContract({
   name: "events",
   description: "Events: what hosts publish and people find.",
@@ -253,6 +260,21 @@ export const events = defineContract({
       rest: { method: "POST", path: "/events/:id/cancel", missing },
       errors: [EventNotFound, InvalidTransition],
     },
+    $forgetInterest: {
+      summary: "Forget everything that a user was interested in",
+      params: { userId: id() },
+      result: null,
+    },
+    expressInterest: {
+      summary: "Be told when the event's sale starts",
+      ...interest,
+      rest: { method: "POST", path: "/events/:id/interest", missing },
+    },
+    withdrawInterest: {
+      summary: "Not be told of its sale after all, also when not interested",
+      ...interest,
+      rest: { method: "DELETE", path: "/events/:id/interest", missing },
+    },
     calendar: {
       summary: "The event as an iCalendar file",
       params: pathEvent,
@@ -284,6 +306,8 @@ export const events = defineContract({
       summary: "An event was cancelled; its bookings and its waiting list end with that",
       payload: object({ ...occurrence, reason: nullable(reason) }),
     },
+    "events.saleStarted": { summary: "An event's sale has started", payload: object(occurrence) },
+    "events.reminderDue": { summary: "An event is near", payload: object(occurrence) },
     "events.deleted": {
       summary: "An event was removed and its bookings cancelled",
       payload: object(occurrence),

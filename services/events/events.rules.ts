@@ -183,3 +183,10 @@ export const mayBeFree = (before: Event, after: Event): boolean =>
   (["saleStartsAt", "saleEndsAt", "endDateTime"] as const).some(
     (field) => after[field] !== before[field],
   );
+
+/** Whether a change lets a sale begin at once that was still to come: a moment that is set is waited for instead. */
+export const opensSale = (before: Event, after: Event, now: Date): boolean =>
+  after.status === "published" &&
+  after.saleStartsAt === null &&
+  before.saleStartsAt !== null &&
+  new Date(before.saleStartsAt) > now;

@@ -1,9 +1,10 @@
 /**
- * events: what hosts publish and people find. Owns the table events, but for its seat counter, which the
- * booking transaction writes too.
+ * events: what hosts publish and people find, and who is interested in it. Owns the tables events, but for its seat
+ * counter, which the booking transaction writes too, interests and told_moments.
  *
  * Invariants: seats never exceed the capacity; the status moves along the lifecycle alone; an event that
- * is cancelled or removed has no active booking left once the answer is out.
+ * is cancelled or removed has no active booking left once the answer is out; that a sale has started or an event is
+ * near is told once, by whichever node comes first.
  */
 import type { ServiceSchema } from "moleculer";
 import type { Kernel } from "../../lib/kernel";
@@ -13,18 +14,21 @@ import { implement } from "../contracts";
 import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
 import { events } from "./events.contract";
+import { eventsInterest } from "./events.interest";
 import { checkCatalogue, checkManaged, viewerOf, visibleEvent } from "./events.lookup";
+import { tellMoments } from "./events.moments";
 import { eventsRemoval } from "./events.removal";
 import * as rules from "./events.rules";
 import { eventsSeats } from "./events.seats";
 import { eventsStore } from "./events.store";
 
-export default function eventsService({ clock, database }: Kernel): ServiceSchema {
+export default function eventsService({ config, clock, database }: Kernel): ServiceSchema {
   const store = eventsStore(database);
 
   const { remove, removeOfHost } = eventsRemoval(store, clock);
   const { promoted, withoutLapsedHolds } = eventsSeats(store, clock);
-  let relay: { stop(): Promise<void> } | undefined;
+  const interest = eventsInterest(database, clock);
+  let inBackground: { stop(): Promise<void> }[] = [];
 
   return implement(events, {
     actions: {
@@ -142,17 +146,32 @@ export default function eventsService({ clock, database }: Kernel): ServiceSchem
         return { ...after, numberOfAttendees: 0, availableTickets: after.capacity };
       },
 
+      $forgetInterest: ({ params }) => interest.forget(params.userId),
+
+      async expressInterest({ params: { id }, call }, caller) {
+        await visibleEvent(call, id, caller);
+        await interest.express(id, caller.id);
+      },
+
+      async withdrawInterest({ params: { id }, call }, caller) {
+        await visibleEvent(call, id, caller);
+        await interest.withdraw(id, caller.id);
+      },
+
       async calendar({ params, call }, caller) {
         return calendarOf(await visibleEvent(call, params.id, caller));
       },
     },
 
     async started({ announce, log }) {
-      relay = sharedRelay(database, announce, log);
+      inBackground = [
+        tellMoments(store, database, { clock, config, log }),
+        sharedRelay(database, announce, log),
+      ];
     },
 
     async stopped() {
-      await relay?.stop();
+      await Promise.all(inBackground.map((work) => work.stop()));
     },
   });
 }

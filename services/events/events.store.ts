@@ -219,6 +219,19 @@ export function eventsStore(database: Database) {
       return made;
     },
 
+    /** What is told, in the caller's transaction. */
+    tell: write,
+
+    /** Those of these events that are there, in any order. */
+    async findEach(ids: readonly string[], now: Date, transaction: Transaction): Promise<Event[]> {
+      const rows = await database.query<EventRow>(
+        `SELECT ${COLUMNS} FROM events e ${JOINS} WHERE e.id = ANY ($ids::uuid[]) AND e.deleted_at IS NULL`,
+        { ids },
+        transaction,
+      );
+      return rows.map((row) => toEvent(row, now));
+    },
+
     /** @throws EventNotFound */
     find: (id: string, now: Date): Promise<Event> => read(id, now),
 
@@ -282,7 +295,10 @@ export function eventsStore(database: Database) {
           { id, now },
           transaction,
         );
-        if (removed.length > 0) await write(told, transaction);
+        if (removed.length > 0) {
+          await database.query("DELETE FROM interests WHERE event_id = $id", { id }, transaction);
+          await write(told, transaction);
+        }
         return removed.length > 0;
       });
       if (!isRemoved) return false;

@@ -14,7 +14,7 @@ export const TYPES = [
 export type NotificationType = (typeof TYPES)[number];
 
 /** Those who are told the same, of a host or of an event. */
-export const AUDIENCES = ["followers", "attendees"] as const;
+export const AUDIENCES = ["followers", "interested", "attendees", "confirmed"] as const;
 export type Audience = (typeof AUDIENCES)[number];
 
 /** What a person is told, before it is stored for them. */
@@ -31,13 +31,15 @@ interface EventFacts {
   title: string;
   reason?: string | null;
 }
-/** What has become of an event, and in which fields it is another than before. */
-interface ChangeFacts extends EventFacts {
-  titleBefore: string;
+interface TimeAndPlace extends EventFacts {
   startDateTime: string;
-  endDateTime: string;
   timeZone: string;
   location: string | null;
+}
+/** What has become of an event, and in which fields it is another than before. */
+interface ChangeFacts extends TimeAndPlace {
+  titleBefore: string;
+  endDateTime: string;
   status: string;
   changed: readonly string[];
 }
@@ -62,6 +64,8 @@ const when = (moment: string, timeZone: string) => {
   const clock = { dateStyle: "full", timeStyle: "short", timeZone } as const;
   return `${new Intl.DateTimeFormat("en-GB", clock).format(new Date(moment))} (${timeZone})`;
 };
+
+const at = ({ location }: TimeAndPlace) => (location ? `, at «${location}»` : "");
 
 /** What has changed of that which an attendee goes by, a sentence each. */
 function news(event: ChangeFacts): string {
@@ -149,16 +153,33 @@ export const bookingCancelled = (booking: BookingFacts): Notice =>
   );
 
 /** What the followers of a host are told of a new event. */
-export function eventCreated(
-  event: EventFacts & { startDateTime: string; timeZone: string; location: string | null },
-): Notice {
-  const { title, startDateTime, timeZone, location } = event;
-  const place = location ? `, at «${location}»` : "";
+export function eventCreated(event: TimeAndPlace): Notice {
+  const { title, startDateTime, timeZone } = event;
   return aboutEvent(
     "event.created",
     event,
     `New: ${title}`,
-    `A host you follow has published «${title}». It starts on ${when(startDateTime, timeZone)}${place}.`,
+    `A host you follow has published «${title}». It starts on ${when(startDateTime, timeZone)}${at(event)}.`,
+  );
+}
+
+/** What those are told who wanted to know when the sale of an event starts. */
+export const saleStarted = (event: EventFacts): Notice =>
+  aboutEvent(
+    "sale.started",
+    event,
+    `On sale: ${event.title}`,
+    `«${event.title}» can be booked from now on.`,
+  );
+
+/** What attendees are told of an event that is near. */
+export function eventReminder(event: TimeAndPlace): Notice {
+  const { title, startDateTime, timeZone } = event;
+  return aboutEvent(
+    "event.reminder",
+    event,
+    `Soon: ${title}`,
+    `«${title}» starts on ${when(startDateTime, timeZone)}${at(event)}.`,
   );
 }
 

@@ -120,6 +120,22 @@ export default function notificationsService({ clock, database }: Kernel): Servi
           notice: rules.eventUpdated(params),
         }),
 
+      "events.saleStarted": ({ params }) =>
+        tellSome({
+          occurrenceId: params.id,
+          audience: "interested",
+          ofId: params.eventId,
+          notice: rules.saleStarted(params),
+        }),
+
+      "events.reminderDue": ({ params }) =>
+        tellSome({
+          occurrenceId: params.id,
+          audience: "confirmed",
+          ofId: params.eventId,
+          notice: rules.eventReminder(params),
+        }),
+
       "notifications.audienceLeft": ({ params }) => tellSome(params, params.after),
     },
 

@@ -52,9 +52,13 @@ const toNotification = ({
 const MEMBERS_OF = {
   /** Of a host. */
   followers: "SELECT follower_id AS user_id, host_id AS of_id FROM follows",
+  /** Of an event: who wants to know when its sale starts. */
+  interested: "SELECT user_id, event_id AS of_id FROM interests",
   /** Of an event: whoever has seats, theirs already or held for them. */
   attendees:
     "SELECT user_id, event_id AS of_id FROM bookings WHERE status IN ('pending', 'confirmed')",
+  /** Of an event: whose seats are theirs. */
+  confirmed: "SELECT user_id, event_id AS of_id FROM bookings WHERE status = 'confirmed'",
 } as const satisfies Record<Audience, string>;
 
 /** People of an audience told in one transaction, which nobody else who is told something waits longer for. */

@@ -45,6 +45,7 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
           await call("events.$deleteOfHost", { hostId: id });
           await call("bookings.$delete", { userId: id, reason: "user_deleted" });
           await call("notifications.$deleteOfUser", { userId: id });
+          await call("events.$forgetInterest", { userId: id });
           await follows.forget(id);
           await forgetAnswersWith(database, id);
         };

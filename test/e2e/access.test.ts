@@ -70,6 +70,8 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
   "POST /events/:id/publish": itsHost,
   "POST /events/:id/postpone": itsHost,
   "POST /events/:id/cancel": itsHost,
+  "POST /events/:id/interest": all,
+  "DELETE /events/:id/interest": all,
   "GET /events/:id/bookings": itsHost,
   "POST /events/:id/check-in": itsHost,
   "POST /events/:id/check-in/undo": itsHost,

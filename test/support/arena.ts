@@ -50,6 +50,7 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "users.delete": [
     ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions", "-follows"],
+    "-interests",
     ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
     ...["events.*", "-events"],
     ...[...CANCELS_BOOKINGS, ...PROMOTES],
@@ -87,6 +88,8 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
     ...["events.status", "events.version", "events.updated_at", "events.deleted_at"],
     ...["-events", "-waitlist", ...CANCELS_BOOKINGS],
   ],
+  "events.expressInterest": ["+interests"],
+  "events.withdrawInterest": ["-interests"],
   "bookings.create": [
     ...["+bookings", "+tickets", "events.number_of_attendees"],
     ...["+outbox", "+idempotency_keys"],
@@ -113,6 +116,18 @@ const GENERAL_CODES = new Set([
 
 /** What it answers for an Idempotency-Key, where it takes one. */
 const KEY_CODES = ["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"];
+
+/** What is told because its time has come. */
+const BY_THE_CLOCK: readonly unknown[] = ["saleStarted", "reminderDue"];
+/**
+ * Rows that come beside whatever is asked for: people are told a moment after what they are told of, so a notification
+ * may belong to an earlier request, and of what the clock brings no request knows.
+ */
+const isOfNoRequest = ({ table, before, after }: Change): boolean =>
+  !before &&
+  (table === "notifications" ||
+    table === "told_moments" ||
+    (table === "outbox" && BY_THE_CLOCK.includes(after?.action)));
 
 const told = ({ table, before, after, columns }: Change): string =>
   before && after
@@ -362,8 +377,7 @@ export class Arena {
   }
 
   private judgeChanges(request: JunkRequest, { status }: RawAnswer, changes: Change[]): void {
-    // People are told a moment after what they are told of, so a notification may belong to an earlier request.
-    const counted = changes.filter(({ table, before }) => table !== "notifications" || before);
+    const counted = changes.filter((change) => !isOfNoRequest(change));
     if (counted.length === 0) return;
     if (status >= 400) throw new Error(`Refused, and yet changed: ${counted.map(told).join(", ")}`);
     const route = this.routeOf(request);

@@ -41,7 +41,12 @@ const NOTES = `
 
 /** What tells a row from the others of its table. */
 const keyOf = (row: Row): string =>
-  String(row.id ?? row.token_hash ?? row.name ?? `${row.user_id} ${row.key}`);
+  String(
+    row.id ??
+      row.token_hash ??
+      row.name ??
+      [row.event_id, row.user_id, row.key, row.kind, row.moment].join(" "),
+  );
 
 function changeOf(table: string, key: string, before?: Row, after?: Row): Change {
   const columns = Object.keys(before ?? after ?? {}).filter(

@@ -58,6 +58,7 @@ describe("Without any variable", () => {
       maxTicketsPerBooking: 10,
       bookingHoldSeconds: 900,
       waitlistOfferSeconds: 3600,
+      reminderHours: 24,
       logLevel: "info",
       logFormat: "pretty",
     });
@@ -109,6 +110,7 @@ test("Good values arrive, trimmed", () => {
       MAX_TICKETS_PER_BOOKING: "4",
       BOOKING_HOLD_SECONDS: " 60",
       WAITLIST_OFFER_SECONDS: "86400",
+      REMINDER_HOURS: "48",
       LOG_LEVEL: "warn",
       LOG_FORMAT: "json",
     }),
@@ -132,6 +134,7 @@ test("Good values arrive, trimmed", () => {
     maxTicketsPerBooking: 4,
     bookingHoldSeconds: 60,
     waitlistOfferSeconds: 86_400,
+    reminderHours: 48,
     logLevel: "warn",
     logFormat: "json",
   });
@@ -210,6 +213,7 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
   MAX_TICKETS_PER_BOOKING: { values: ["0", "1001", "-1", "ten"] },
   BOOKING_HOLD_SECONDS: { values: ["0", "-900", "604801", "1.5", "15m"] },
   WAITLIST_OFFER_SECONDS: { values: ["0", "-1", "2592001", "1e3", "an hour"] },
+  REMINDER_HOURS: { values: ["0", "-1", "721", "1.5", "a day"] },
   LOG_LEVEL: { values: ["loud", "INFO", "silent"] },
   LOG_FORMAT: { values: ["xml", "JSON"] },
 };

@@ -1,0 +1,48 @@
+import type { Database } from "../../lib/database";
+import { Unauthenticated } from "../../lib/errors";
+import type { Kernel } from "../../lib/kernel";
+import { EventNotFound } from "./events.contract";
+
+/** Who wants to be told when the sale of an event starts. */
+export function eventsInterest(database: Database, clock: Kernel["clock"]) {
+  return {
+    /** @throws EventNotFound for one that was removed meanwhile; Unauthenticated for who was erased meanwhile */
+    async express(eventId: string, userId: string): Promise<void> {
+      const pair = { eventId, userId };
+      // FOR KEY SHARE: whoever erases the user waits for us and takes the row away, or we find them erased; whoever
+      // removes the event likewise.
+      const made = await database.query(
+        `INSERT INTO interests (event_id, user_id, created_at)
+         SELECT e.id, u.id, $now FROM events e, users u
+          WHERE e.id = $eventId AND e.deleted_at IS NULL AND u.id = $userId AND u.deleted_at IS NULL
+            FOR KEY SHARE
+         ON CONFLICT (event_id, user_id) DO NOTHING RETURNING 1`,
+        { ...pair, now: clock.now() },
+      );
+      if (made.length > 0) return;
+      const [there] = await database.query<{ event: boolean; interest: boolean }>(
+        `SELECT EXISTS (SELECT FROM events WHERE id = $eventId AND deleted_at IS NULL) AS event,
+                EXISTS (SELECT FROM interests WHERE event_id = $eventId AND user_id = $userId) AS interest`,
+        pair,
+      );
+      if (there?.interest) return;
+      throw there?.event ? new Unauthenticated({}) : new EventNotFound({});
+    },
+
+    /** Also where there is none. */
+    async withdraw(eventId: string, userId: string): Promise<void> {
+      await database.query(
+        "DELETE FROM interests WHERE event_id = $eventId AND user_id = $userId",
+        {
+          eventId,
+          userId,
+        },
+      );
+    },
+
+    /** Forgets everything that a person was interested in. */
+    async forget(userId: string): Promise<void> {
+      await database.query("DELETE FROM interests WHERE user_id = $userId", { userId });
+    },
+  };
+}

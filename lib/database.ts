@@ -1,6 +1,7 @@
 import pg from "pg";
 import { QueryTypes, Sequelize, type Transaction } from "sequelize";
 import { ServiceUnavailable } from "./errors";
+import { createLanes } from "./lanes";
 import { type Bind, PLAN_OUTDATED, type PreparedWork, preparedTransaction } from "./prepared";
 import { createWorkQueue } from "./work-queue";
 
@@ -21,11 +22,24 @@ const RETRY_BASE_MS = 10;
  */
 const UNREACHABLE =
   /^(08...|57P0[1-4]|53[1-4]00|25006|25P03|55P03|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)/;
+/** 55P03: a lock did not come in time. */
+const LOCK_TIMED_OUT = "55P03";
+/** Whether it failed because somebody else holds a row for longer than it could wait. */
+export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_TIMED_OUT;
 /** 57014: the statement took longer than `statement_timeout`. */
 const STATEMENT_TIMED_OUT = "57014";
 
 /** Whoever holds a row longer than this makes the others try again later instead of waiting on. */
 const LOCK_TIMEOUT_MS = 3_000;
+/**
+ * Work that has to wait for an event's row leaves its place among the changes so often, and comes back a moment later:
+ * what somebody holds for long must not take the places of all who want something else.
+ */
+const TRY_MS = 100;
+const BETWEEN_TRIES_MS = 50;
+/** Changes that may wait for one such row. */
+const MOST_IN_LANE = 200;
+
 /** Waiting transactions or lists of a process, and how long the last of them may have to wait. */
 const MOST_WAITING = 500;
 const WAIT_MS = 8_000;
@@ -37,9 +51,25 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_IN_TRANSACTION_MS = 30_000;
 const ACQUIRE_TIMEOUT_MS = 10_000;
 
+export interface TransactionOptions {
+  /**
+   * The event, or whatever else, whose row `work` locks first. Of one lane one transaction is under way at a time, and
+   * while somebody else holds that row it keeps nobody but its own lane waiting.
+   */
+  lane?: string;
+}
+export interface AheadOptions {
+  /** Does not queue behind other changes; whoever asks for that runs a few at a time at most. */
+  ahead?: boolean;
+  /** How long a lock is waited for, in milliseconds, where that is to be less than usual. */
+  lockTimeoutMs?: number;
+}
+
 /** One process's connection pool, shared by all its services. */
 export interface Database {
   readonly sequelize: Sequelize;
+  /** How long, in milliseconds, anybody waits for a row that somebody else holds, before they are refused. */
+  readonly lockTimeoutMs: number;
   /**
    * Runs one statement with named parameters (`$name`) and gives its rows.
    *
@@ -50,13 +80,18 @@ export interface Database {
    * Runs `work` in one transaction (READ COMMITTED) and rolls back whole when it throws. A deadlock or
    * serialization failure repeats it, so `work` must have no effect outside the database.
    */
-  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  transaction<T>(
+    work: (transaction: Transaction) => Promise<T>,
+    options?: TransactionOptions,
+  ): Promise<T>;
   /**
    * Like {@link transaction}, straight over the driver with prepared statements: for the few transactions on
-   * whose speed the system's depends. With `ahead` it does not queue behind other changes; whoever asks for
-   * that runs a few at a time at most.
+   * whose speed the system's depends.
    */
-  prepared<T>(work: (work: PreparedWork) => Promise<T>, options?: { ahead?: boolean }): Promise<T>;
+  prepared<T>(
+    work: (work: PreparedWork) => Promise<T>,
+    options?: TransactionOptions & AheadOptions,
+  ): Promise<T>;
   /**
    * Reads long lists, a few at a time, so that they never take all connections.
    *
@@ -141,6 +176,7 @@ class HeardClient extends pg.Client {
  */
 export function openDatabase(url: string, options: PoolOptions): Database {
   const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
+  const lockTimeoutMs = Number(new URL(url).searchParams.get("lock_timeout") ?? LOCK_TIMEOUT_MS);
   const sequelize = new Sequelize(url, {
     dialect: "postgres",
     dialectModule: { ...pg, Client: HeardClient },
@@ -187,8 +223,33 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     }
   };
 
+  const lanes = createLanes({ waiting: MOST_IN_LANE, cannotBeHad: isLockTimeout });
+  /** Tries again and again for as long as anybody waits for a lock; in between others have the place. */
+  const patiently = async <T>(attempt: (lockTimeoutMs: number) => Promise<T>): Promise<T> => {
+    const until = performance.now() + lockTimeoutMs;
+    for (;;) {
+      const left = until - performance.now();
+      try {
+        return await changes.run(() =>
+          untilItWins(() => attempt(Math.max(1, Math.min(TRY_MS, Math.round(left))))),
+        );
+      } catch (error) {
+        if (!isLockTimeout(error) || left <= TRY_MS) throw error;
+      }
+      await pause(BETWEEN_TRIES_MS * (0.5 + Math.random()));
+    }
+  };
+  const change = <T>(
+    lane: string | undefined,
+    attempt: (lockTimeoutMs?: number) => Promise<T>,
+  ): Promise<T> =>
+    lane === undefined
+      ? changes.run(() => untilItWins(() => attempt()))
+      : lanes.run(lane, () => patiently(attempt));
+
   return {
     sequelize,
+    lockTimeoutMs,
     guarded,
     query: (sql, bind, transaction) =>
       guarded(() =>
@@ -198,10 +259,19 @@ export function openDatabase(url: string, options: PoolOptions): Database {
           ...(transaction ? { transaction } : {}),
         }),
       ),
-    transaction: (work) => changes.run(() => untilItWins(() => sequelize.transaction(work))),
-    prepared: (work, { ahead = false } = {}) => {
-      const run = () => untilItWins(() => preparedTransaction(sequelize, work));
-      return ahead ? run() : changes.run(run);
+    transaction: (work, { lane } = {}) =>
+      change(lane, (lockTimeoutMs) =>
+        sequelize.transaction(async (transaction) => {
+          if (lockTimeoutMs !== undefined) {
+            await sequelize.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`, { transaction });
+          }
+          return work(transaction);
+        }),
+      ),
+    prepared: (work, { lane, ahead = false, lockTimeoutMs: given } = {}) => {
+      const attempt = (lockTimeoutMs = given) =>
+        preparedTransaction(sequelize, work, lockTimeoutMs);
+      return ahead ? untilItWins(() => attempt()) : change(lane, attempt);
     },
     list: (work) => lists.run(work),
     close: () => sequelize.close(),

@@ -19,12 +19,15 @@ export interface GroupCommitOptions<Q, A> {
   waitingInLane: number;
   /** Lanes that wait for somebody else at a time, each with a transaction of its own. */
   lanes: number;
+  /** For so long, in milliseconds, a lane tries to have what somebody else holds; then all in it are refused. */
+  laneWaitMs: number;
   /** What a request needs for itself alone for a moment: requests of one lane are held up together. */
   laneOf(request: Q): string;
   /**
    * Decides a batch in one transaction; the answers come after its commit, in the order of the requests.
    *
-   * @param wait false: what somebody else holds is given back as held; true: all are of one lane, and it waits
+   * @param wait false: what somebody else holds is given back as held; true: all are of one lane, and it waits for a
+   *   moment before it gives that back, so that a lane that is held for long does not keep the place of another one
    */
   commit(requests: Q[], wait: boolean): Promise<Settled<A>[]>;
   /** Whether a batch failed for one of its requests, so that the others are to be tried without it. */
@@ -78,6 +81,8 @@ const HELD = { held: true } as const;
 export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): GroupCommit<Q, A> {
   const queue: Entry<Q, A>[] = [];
   const held = new Map<string, Entry<Q, A>[]>();
+  /** Since when nobody of a lane has come through, by the process's own clock. */
+  const heldSince = new Map<string, number>();
   /** Lanes that are held up and wait for a transaction of their own. */
   const lanesWaiting: string[] = [];
   let lanesUnderWay = 0;
@@ -142,6 +147,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if (others) waitInLane(others, entry);
       else {
         held.set(lane, [entry]);
+        heldSince.set(lane, performance.now());
         lanesWaiting.push(lane);
       }
     }
@@ -167,10 +173,19 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if ("held" in outcome) again.push(entry);
       else settle(entry, outcome);
     });
-    entries.unshift(...again);
+    const now = performance.now();
+    if (again.length < some.length) heldSince.set(lane, now);
+    if (now - (heldSince.get(lane) ?? now) < options.laneWaitMs) entries.unshift(...again);
+    else {
+      const tooLong = { error: new ServiceUnavailable({ retryAfter: 1 }) };
+      for (const entry of [...again, ...entries.splice(0)]) settle(entry, tooLong);
+    }
     // Behind the others that wait for a place: a lane that is held for long must not keep theirs.
     if (entries.length > 0) lanesWaiting.push(lane);
-    else held.delete(lane);
+    else {
+      held.delete(lane);
+      heldSince.delete(lane);
+    }
     lanesUnderWay--;
     runLanes();
   };

@@ -127,12 +127,16 @@ type Sender = Client & { pipeline: boolean; readonly connection: { readonly stre
 /**
  * Runs `work` in one transaction on a connection of the pool; rolls back whole when it throws.
  *
+ * @param lockTimeoutMs how long a lock is waited for; as long as the connection says unless told
  * @throws the driver's errors as they are
  */
 export async function preparedTransaction<T>(
   { connectionManager }: Sequelize,
   work: (work: PreparedWork) => Promise<T>,
+  lockTimeoutMs?: number,
 ): Promise<T> {
+  const beginning =
+    lockTimeoutMs === undefined ? BEGIN : `${BEGIN}; SET LOCAL lock_timeout = ${lockTimeoutMs}`;
   const connection = await connectionManager.getConnection({ type: "write" });
   // Sequelize knows nothing of its connections; with this dialect each is a client of pg.
   const client = connection as Sender;
@@ -157,7 +161,7 @@ export async function preparedTransaction<T>(
   let hasBegun = false;
   let inOneGo = false;
   const begin = () => {
-    begun ??= run(BEGIN).then(() => {
+    begun ??= run(beginning).then(() => {
       hasBegun = true;
     });
     return begun;

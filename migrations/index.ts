@@ -15,6 +15,7 @@ import { ownersOfKeys } from "./0013-owners-of-keys";
 import { wordsOfTheOutbox } from "./0014-words-of-the-outbox";
 import { follows } from "./0015-follows";
 import { interests } from "./0016-interests";
+import { arrivalAtWaitingLists } from "./0017-arrival-at-waiting-lists";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -34,4 +35,5 @@ export const migrations: readonly Step[] = [
   wordsOfTheOutbox,
   follows,
   interests,
+  arrivalAtWaitingLists,
 ];

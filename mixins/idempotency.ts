@@ -11,6 +11,7 @@ import {
   type Query,
   sqlState,
   type Transaction,
+  type TransactionOptions,
 } from "../lib/database";
 import { IdempotencyInProgress, IdempotencyKeyReused } from "../lib/errors";
 import { removeInChunks } from "../lib/remove-in-chunks";
@@ -167,6 +168,7 @@ export async function once<A extends object>(
   key: IdempotencyKey | null,
   now: Date,
   effect: (query: Query, transaction: Transaction) => Promise<A>,
+  options?: TransactionOptions,
 ): Promise<{ answer: A; replayed: boolean }> {
   const attempt = () =>
     database.transaction(async (transaction) => {
@@ -179,7 +181,7 @@ export async function once<A extends object>(
       const answer = await effect(query, transaction);
       if (key) await storeAnswer(query, { ...key, answer }, now);
       return { answer, replayed: false };
-    });
+    }, options);
   // The effect of the same request may be why this one was refused, whatever the refusal says.
   const isAnswered = async () => {
     const query: Query = (sql, bind) => database.query(sql, bind);

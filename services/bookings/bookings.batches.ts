@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
-import type { Database, PreparedWork, Query } from "../../lib/database";
+import { type Database, isLockTimeout, type PreparedWork, type Query } from "../../lib/database";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
 import {
@@ -39,6 +39,8 @@ const MOST_IN_BATCH = 256;
 const MOST_WAITING = 4_000;
 /** Requests that wait for one event that somebody else holds: two batches of its own. */
 const MOST_WAITING_FOR_EVENT = 512;
+/** So long a lane waits at a stretch; then the other events that are held have their turn. */
+const LANE_TRY_MS = 200;
 /** Events at a time that somebody else holds and whose requests wait, each on a connection of its own. */
 const MOST_HELD_UP = 2;
 
@@ -348,8 +350,17 @@ export function bookingBatches(
         if (!written) work.nothingWritten();
         return cases.map(({ outcome }) => outcome ?? UNDECIDED);
       },
-      { ahead: true },
+      { ahead: true, ...(wait ? { lockTimeoutMs: LANE_TRY_MS } : {}) },
     );
+  /** In a lane, what could not be had in a moment is tried again when the other lanes have had their turn. */
+  const attemptInLane = async (requests: BookingRequest[]): Promise<Outcome[]> => {
+    try {
+      return await attempt(requests, true);
+    } catch (error) {
+      if (!isLockTimeout(error)) throw error;
+      return requests.map(() => ({ held: true }));
+    }
+  };
 
   return createGroupCommit({
     most: MOST_IN_BATCH,
@@ -357,10 +368,11 @@ export function bookingBatches(
     waitingInLane: MOST_WAITING_FOR_EVENT,
     // Of a small pool something must be left for everybody else.
     lanes: Math.max(1, Math.min(MOST_HELD_UP, Math.floor(config.databasePool / 5))),
+    laneWaitMs: database.lockTimeoutMs,
     laneOf: ({ eventId }) => eventId,
     commit: (requests, wait) =>
       attemptUnderKey(
-        () => attempt(requests, wait),
+        () => (wait ? attemptInLane(requests) : attempt(requests, false)),
         (error) => error instanceof KeyTaken,
       ),
     // What the database cannot do at the moment it can do for nobody; anything else may be one's own.

@@ -254,7 +254,7 @@ export const bookings = defineContract({
       summary: "Make held seats the attendee's own, once they are paid for",
       params: { id: id() },
       result: bookingShape,
-      errors: [BookingNotFound, BookingNotActive],
+      errors: [BookingNotFound, BookingNotActive, EventNotBookable],
     },
     $tidyUp: {
       summary:

@@ -22,7 +22,7 @@ const ACTIVE = `
      AND (hold_expires_at IS NULL OR hold_expires_at > $now::timestamptz)
    ORDER BY user_id LIMIT ${CHUNK}`;
 
-const WAITING = `SELECT id FROM waitlist WHERE event_id = $eventId::uuid ORDER BY id LIMIT ${CHUNK}`;
+const WAITING = `SELECT id FROM waitlist WHERE event_id = $eventId::uuid ORDER BY arrival LIMIT ${CHUNK}`;
 
 // Whoever leaves in this very moment is not among those given back, and is told nothing.
 const END_WAITING = `

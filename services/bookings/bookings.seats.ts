@@ -9,6 +9,7 @@ import type { Command, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { outboxCommands, writeOutbox } from "../../mixins/outbox";
 import { happened } from "../contracts";
+import { EventNotBookable } from "./bookings.contract";
 import { type BookableEvent, notOnSale, seatsLeft, statusesBefore, terms } from "./bookings.rules";
 import type { BookingStatus, CancelReason } from "./bookings.validations";
 
@@ -252,11 +253,33 @@ export async function expireHolds(query: Query, event: LockedEvent, now: Date): 
   return expired.length;
 }
 
+// By quantity, because those who fit may be few among very many. Then who of them are there: whoever is being erased
+// in this moment is passed over, and nobody waits for that. FOR KEY SHARE: an erasure waits for us and finds the
+// booking. Not a join with users: with stale statistics the planner would read all there are.
 const NEXT_WAITING = `
-  SELECT w.id, w.user_id AS "userId", w.quantity
-    FROM waitlist w JOIN users u ON u.id = w.user_id AND u.deleted_at IS NULL
-   WHERE w.event_id = $eventId::uuid AND w.quantity <= $left::int
-   ORDER BY w.id LIMIT ${CHUNK} FOR KEY SHARE OF u`;
+  WITH next AS MATERIALIZED (
+    SELECT w.id, w.user_id, w.quantity, w.arrival
+      FROM generate_series(1, least($left::int, (SELECT max(quantity) FROM waitlist WHERE event_id = $eventId::uuid)))
+             AS size (seats)
+     CROSS JOIN LATERAL (
+           SELECT * FROM waitlist WHERE event_id = $eventId::uuid AND quantity = size.seats
+            ORDER BY arrival LIMIT ${CHUNK}) w
+     ORDER BY w.arrival LIMIT ${CHUNK})
+  SELECT n.id, n.user_id AS "userId", n.quantity,
+         (SELECT true FROM users u WHERE u.id = n.user_id AND u.deleted_at IS NULL
+             FOR KEY SHARE SKIP LOCKED) IS NOT NULL AS there
+    FROM next n ORDER BY n.arrival`;
+
+/** Whether anybody who waits for an event would fit now. */
+export async function somebodyFits(query: Query, event: LockedEvent): Promise<boolean> {
+  return (await nextWaiting(query, event)).some(({ there }) => there);
+}
+
+const nextWaiting = (query: Query, event: LockedEvent) =>
+  query<{ id: string; userId: string; quantity: number; there: boolean }>(NEXT_WAITING, {
+    eventId: event.id,
+    left: seatsLeft(event),
+  });
 
 // Whoever leaves in this very moment is not among those given back, and gets no seats.
 const TAKE_OFF = `DELETE FROM waitlist WHERE id = ANY ($ids::uuid[]) RETURNING id`;
@@ -273,13 +296,10 @@ export async function promoteWaiting(
   offerSeconds: number,
 ): Promise<{ promoted: number; more: boolean }> {
   if (notOnSale(event, now) || seatsLeft(event) <= 0) return { promoted: 0, more: false };
-  const waiting = await query<{ id: string; userId: string; quantity: number }>(NEXT_WAITING, {
-    eventId: event.id,
-    left: seatsLeft(event),
-  });
+  const waiting = await nextWaiting(query, event);
   let left = seatsLeft(event);
-  const fitting = waiting.filter(({ quantity }) => {
-    if (quantity > left) return false;
+  const fitting = waiting.filter(({ quantity, there }) => {
+    if (!there || quantity > left) return false;
     left -= quantity;
     return true;
   });
@@ -382,7 +402,11 @@ const CONFIRM = `
       FROM confirmed, unnest($ticketIds::uuid[]) AS t (id))
   SELECT id, user_id AS "userId", quantity, version FROM confirmed`;
 
-/** Makes held seats the attendee's own; false where the hold has lapsed or there is none. */
+/**
+ * Makes held seats the attendee's own; false where the hold has lapsed or there is none.
+ *
+ * @throws EventNotBookable for an event that is cancelled, though its cancellation may not have come to this hold yet
+ */
 export async function confirmHold(
   query: Query,
   event: LockedEvent,
@@ -390,6 +414,7 @@ export async function confirmHold(
   now: Date,
 ): Promise<boolean> {
   const { id, quantity, requestId } = booking;
+  if (event.status === "cancelled") throw new EventNotBookable({ eventId: event.id });
   const ticketIds = Array.from({ length: quantity }, newId);
   const [confirmed] = await query<ChangedBooking>(CONFIRM, { id, ticketIds, now });
   if (!confirmed) return false;

@@ -118,6 +118,16 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
       ...doorActions(door, store),
     },
 
+    events: {
+      // Whoever makes more seats asks for this as well, and answers with what is left; where that broke off, those who
+      // wait have their seats by this.
+      async "events.updated"({ params: { eventId, changed } }) {
+        if (changed.includes("capacity") || changed.includes("status")) {
+          await store.tidyUpAll(eventId);
+        }
+      },
+    },
+
     async started({ log, announce }) {
       inBackground = [
         sweepHolds(store, log),

@@ -137,12 +137,15 @@ export function bookingsStore(
 
   /** Frees the seats of an event's lapsed holds and gives what is free to those who wait, a chunk of both. */
   const tidyUpSome = (eventId: string): Promise<Tidied & { more: boolean }> =>
-    database.prepared(async (work) => {
-      const event = await lockEvent(work.query, eventId);
-      if (event) return tidyUpLocked(work, event);
-      work.nothingWritten();
-      return { expired: 0, promoted: 0, more: false };
-    });
+    database.prepared(
+      async (work) => {
+        const event = await lockEvent(work.query, eventId);
+        if (event) return tidyUpLocked(work, event);
+        work.nothingWritten();
+        return { expired: 0, promoted: 0, more: false };
+      },
+      { lane: eventId },
+    );
 
   /** All of that; gives how many there were. */
   const tidyUpAll = async (eventId: string): Promise<Tidied> => {
@@ -160,30 +163,37 @@ export function bookingsStore(
     eventId: string,
     work: (prepared: PreparedWork, event: LockedEvent) => Promise<{ more: boolean }>,
   ): Promise<Chunk> =>
-    database.prepared(async (prepared) => {
-      const options = { wait: false, removedToo: true };
-      const event = (await lockEvents(prepared.query, [eventId], options)).get(eventId);
-      if (event !== undefined && event !== "held") {
-        return { ...(await work(prepared, event)), held: false };
-      }
-      prepared.nothingWritten();
-      return { more: false, held: event === "held" };
-    });
+    database.prepared(
+      async (prepared) => {
+        const options = { wait: false, removedToo: true };
+        const event = (await lockEvents(prepared.query, [eventId], options)).get(eventId);
+        if (event !== undefined && event !== "held") {
+          return { ...(await work(prepared, event)), held: false };
+        }
+        prepared.nothingWritten();
+        return { more: false, held: event === "held" };
+      },
+      // One at a time, and what shows as free within moments must not wait for changes that wait themselves.
+      { ahead: true },
+    );
 
   /** Runs `work` with an event's row locked; freed seats go to those who wait before anybody else sees them. */
   const withEvent = async <T>(
     id: string,
     work: (query: Query, event: LockedEvent, now: Date) => Promise<T>,
   ): Promise<T> => {
-    const { result, more } = await database.prepared(async ({ query }) => {
-      // Also one that is removed already: its bookings may still be there to be cancelled.
-      const event = await lockEvent(query, id, { removedToo: true });
-      if (!event) throw new EventNotFound({ eventId: id });
-      const now = clock.now();
-      const result = await work(query, event, now);
-      const { more } = await promoteWaiting(query, event, now, config.waitlistOfferSeconds);
-      return { result, more };
-    });
+    const { result, more } = await database.prepared(
+      async ({ query }) => {
+        // Also one that is removed already: its bookings may still be there to be cancelled.
+        const event = await lockEvent(query, id, { removedToo: true });
+        if (!event) throw new EventNotFound({ eventId: id });
+        const now = clock.now();
+        const result = await work(query, event, now);
+        const { more } = await promoteWaiting(query, event, now, config.waitlistOfferSeconds);
+        return { result, more };
+      },
+      { lane: id },
+    );
     // The rest in transactions of their own, so that nobody waits long for the event; until then whoever books finds
     // that others wait, and promotes them first.
     if (more) await tidyUpAll(id);
@@ -213,7 +223,8 @@ export function bookingsStore(
     /**
      * Makes a hold a booking.
      *
-     * @throws BookingNotFound; BookingNotActive where the hold has lapsed or there is none
+     * @throws BookingNotFound; BookingNotActive where the hold has lapsed or there is none; EventNotBookable where the
+     *   event is cancelled
      */
     async confirm(id: string, requestId: string | null): Promise<Booking> {
       const { eventId, quantity } = await read(id);
@@ -297,7 +308,7 @@ export function bookingsStore(
             AND COALESCE(e.sale_starts_at <= $now, true) AND COALESCE(e.sale_ends_at > $now, true)
             AND EXISTS (SELECT 1 FROM waitlist w WHERE w.event_id = e.id
                            AND w.quantity <= e.capacity - e.number_of_attendees)
-            AND e.id IN (SELECT event_id FROM waitlist) LIMIT $limit`,
+            AND e.id IN (SELECT event_id FROM waitlist) ORDER BY random() LIMIT $limit`,
         { now: clock.now(), limit },
       );
       return rows.map(({ id }) => id);

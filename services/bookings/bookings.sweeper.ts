@@ -73,8 +73,8 @@ export const promoteForgotten = (store: BookingsStore, log: Log): RepeatedWork =
     async work(stopping) {
       const events = await store.eventsThatMayPromote(EVENTS_A_ROUND);
       const promoted = await eachOnItsOwn(events, stopping, log, async (eventId) => {
-        await store.tidyUpAll(eventId);
-        return true;
+        const { expired, promoted } = await store.tidyUpAll(eventId);
+        return expired + promoted > 0;
       });
       return pauseAfter(promoted, LOOK_FOR_WAITING_MS);
     },

@@ -5,7 +5,7 @@
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
 import type { Database, Query } from "../../lib/database";
-import { Unauthenticated } from "../../lib/errors";
+import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { type IdempotencyKey, idempotencyKey, once } from "../../mixins/idempotency";
 import { EventNotFound } from "../events/events.contract";
@@ -18,8 +18,13 @@ import {
   TicketsAvailable,
 } from "./bookings.contract";
 import { checkQuantity, checkShown, notOnSale, seatsLeft } from "./bookings.rules";
-import { lockEvent } from "./bookings.seats";
+import { lockEvent, somebodyFits } from "./bookings.seats";
 import type { BookingsStore } from "./bookings.store";
+
+/** Seats became free between tidying up and deciding: to be tidied up once more. */
+class Untidy extends Error {}
+/** So often seats may become free in between; a busy host raises a capacity less often. */
+const MOST_TIMES = 10;
 
 export interface WaitlistEntry {
   /** 1 is next. */
@@ -42,7 +47,7 @@ const LEAVE_ALL = "DELETE FROM waitlist WHERE user_id = $userId::uuid";
 
 const PLACE = `
   SELECT w.quantity,
-         (SELECT count(*)::int FROM waitlist o WHERE o.event_id = w.event_id AND o.id <= w.id) AS position
+         (SELECT count(*)::int FROM waitlist o WHERE o.event_id = w.event_id AND o.arrival <= w.arrival) AS position
     FROM waitlist w WHERE w.event_id = $eventId::uuid AND w.user_id = $userId::uuid`;
 
 export function waitlistStore(
@@ -66,7 +71,11 @@ export function waitlistStore(
     const { capacity } = event;
     // What never fits would wait for ever; who waits already when a capacity becomes smaller may hope for a larger one.
     if (quantity > capacity) throw new NotEnoughTickets({ eventId, available, capacity });
-    if (available >= quantity) throw new TicketsAvailable({ eventId, available });
+    if (available >= quantity) {
+      // What is free belongs to those who fit among those who wait, also where it became free a moment ago.
+      if (await somebodyFits(query, event)) throw new Untidy();
+      throw new TicketsAvailable({ eventId, available });
+    }
     const added = await query(JOIN, { id: newId(), eventId, userId, quantity, now });
     if (added.length === 0) throw new AlreadyWaiting({ eventId });
     const [place] = await query<WaitlistEntry>(PLACE, { eventId, userId });
@@ -85,8 +94,17 @@ export function waitlistStore(
     ): Promise<{ answer: WaitlistEntry; replayed: boolean }> {
       // What is free is known only when lapsed holds are gone and those who wait have what fits them. In transactions
       // of their own: that stays done whatever becomes of the request that asked for it.
-      await tidyUpAll(request.eventId);
-      return once(database, key, clock.now(), (query) => join(query, request));
+      for (let times = 0; times < MOST_TIMES; times++) {
+        await tidyUpAll(request.eventId);
+        try {
+          return await once(database, key, clock.now(), (query) => join(query, request), {
+            lane: request.eventId,
+          });
+        } catch (error) {
+          if (!(error instanceof Untidy)) throw error;
+        }
+      }
+      throw new ServiceUnavailable({ retryAfter: 1 });
     },
 
     /** @throws NotWaiting */

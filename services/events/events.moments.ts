@@ -7,7 +7,7 @@ import type { Event } from "./events.rules";
 import type { EventsStore } from "./events.store";
 
 /** After its moment somebody waits for so long to be told, at the most, while a node runs. */
-const PAUSE_MS = 2_000;
+const PAUSE_MS = 1_000;
 const EVENTS_AT_ONCE = 100;
 /** What could not be told for longer than this, because no node was there, is not told any more. */
 const MOST_LATE_MS = 7 * 86_400_000;

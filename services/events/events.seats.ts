@@ -18,8 +18,9 @@ export function eventsSeats(store: EventsStore, clock: Kernel["clock"]) {
       { call, log }: { call: Call<Contracts>; log: Log },
     ): Promise<Event> {
       try {
-        const { expired, promoted } = await call("bookings.$tidyUp", { eventId: event.id });
-        return expired + promoted > 0 ? await store.find(event.id, clock.now()) : event;
+        await call("bookings.$tidyUp", { eventId: event.id });
+        // Read again in any case: somebody else may have been faster with giving them.
+        return await store.find(event.id, clock.now());
       } catch (error) {
         log.warn(`Those who wait for event ${event.id} get their seats later`, error);
         return event;

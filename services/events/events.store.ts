@@ -249,20 +249,23 @@ export function eventsStore(database: Database) {
       tell: (before: Event, after: Event) => Told,
     ): Promise<{ before: Event; after: Event }> {
       try {
-        return await database.transaction(async (transaction) => {
-          const row = await rowOf(id, transaction);
-          const before = toEvent(row, now);
-          const { cancellingSince, cancelledBecause } = row;
-          const changes = decide({ ...before, cancellingSince, cancelledBecause });
-          if (changes === null) return { before, after: before };
-          await events.update(
-            { ...toColumns(changes), version: before.version + 1, updatedAt: now },
-            { where: { id }, transaction },
-          );
-          const after = await read(id, now, transaction);
-          await write(tell(before, after), transaction);
-          return { before, after };
-        });
+        return await database.transaction(
+          async (transaction) => {
+            const row = await rowOf(id, transaction);
+            const before = toEvent(row, now);
+            const { cancellingSince, cancelledBecause } = row;
+            const changes = decide({ ...before, cancellingSince, cancelledBecause });
+            if (changes === null) return { before, after: before };
+            await events.update(
+              { ...toColumns(changes), version: before.version + 1, updatedAt: now },
+              { where: { id }, transaction },
+            );
+            const after = await read(id, now, transaction);
+            await write(tell(before, after), transaction);
+            return { before, after };
+          },
+          { lane: id },
+        );
       } catch (error) {
         throw withCatalogueFault(error);
       }
@@ -275,11 +278,14 @@ export function eventsStore(database: Database) {
      * @throws EventNotFound
      */
     removeIf(id: string, now: Date, decide: (event: Event) => boolean): Promise<boolean> {
-      return database.transaction(async (transaction) => {
-        const wanted = decide(await read(id, now, transaction));
-        if (wanted) await events.destroy({ where: { id }, transaction });
-        return wanted;
-      });
+      return database.transaction(
+        async (transaction) => {
+          const wanted = decide(await read(id, now, transaction));
+          if (wanted) await events.destroy({ where: { id }, transaction });
+          return wanted;
+        },
+        { lane: id },
+      );
     },
 
     /**
@@ -289,18 +295,21 @@ export function eventsStore(database: Database) {
      * @param told in the same transaction, by whoever takes it away
      */
     async remove(id: string, now: Date, told: Told): Promise<boolean> {
-      const isRemoved = await database.transaction(async (transaction) => {
-        const removed = await database.query(
-          "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
-          { id, now },
-          transaction,
-        );
-        if (removed.length > 0) {
-          await database.query("DELETE FROM interests WHERE event_id = $id", { id }, transaction);
-          await write(told, transaction);
-        }
-        return removed.length > 0;
-      });
+      const isRemoved = await database.transaction(
+        async (transaction) => {
+          const removed = await database.query(
+            "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
+            { id, now },
+            transaction,
+          );
+          if (removed.length > 0) {
+            await database.query("DELETE FROM interests WHERE event_id = $id", { id }, transaction);
+            await write(told, transaction);
+          }
+          return removed.length > 0;
+        },
+        { lane: id },
+      );
       if (!isRemoved) return false;
       try {
         await database.query("DELETE FROM events WHERE id = $id", { id });

@@ -33,6 +33,7 @@ export default function notificationsService({ clock, database }: Kernel): Servi
     waiting: MOST_WAITING,
     waitingInLane: MOST_WAITING,
     lanes: 1,
+    laneWaitMs: database.lockTimeoutMs,
     laneOf: () => "all",
     async commit(entries: PersonalNotice[]) {
       await store.addEach(entries, clock.now());

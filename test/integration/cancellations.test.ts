@@ -135,7 +135,10 @@ describe("A cancellation that broke off", () => {
   test("may be taken up by its host also when only people who wait are left, and with the reason", async () => {
     const event = await fullEvent();
     // As if its process had died after the chunk that ended the last bookings.
-    database.fails(/FROM waitlist WHERE event_id = .* ORDER BY id LIMIT/, new Error("killed"));
+    database.fails(
+      /^SELECT id FROM waitlist WHERE event_id = .* ORDER BY arrival LIMIT/,
+      new Error("killed"),
+    );
     expectRefusal(await hanna.tries("DELETE", `/events/${event.id}`), 500, "INTERNAL");
     await system.database.query("DELETE FROM bookings WHERE event_id = $1", [event.id]);
     await system.database.query("UPDATE events SET number_of_attendees = 0 WHERE id = $1", [

@@ -165,6 +165,44 @@ describe("notices for some people are written without reading all there are", ()
   });
 });
 
+it("who fits on a waiting list is found without looking at all those who do not", async () => {
+  const WAITING = 20_000;
+  const [event] = await files.query("SELECT id FROM events WHERE title LIKE 'Evening %' LIMIT 1");
+  const waiting = await files.query(
+    `WITH people AS (
+       INSERT INTO users (id, name, email, role, password_hash, created_at, updated_at)
+       SELECT gen_random_uuid(), 'Waiting', gen_random_uuid() || '@example.com', 'attendee', 'x', now(), now()
+         FROM generate_series(1, ${WAITING}) RETURNING id)
+     INSERT INTO waitlist (id, event_id, user_id, quantity, created_at)
+     SELECT gen_random_uuid(), $1, id, 2, now() FROM people RETURNING id`,
+    [event?.id],
+  );
+  expect(waiting).toHaveLength(WAITING);
+  await files.query(
+    "UPDATE events SET number_of_attendees = capacity - 1, end_date_time = $2 WHERE id = $1",
+    [event?.id, new Date(NOW.getTime() + 86_400_000)],
+  );
+  const asked: { sql: string; bind: Bind }[] = [];
+  const watched: Database = {
+    ...database,
+    prepared: (work, options) =>
+      database.prepared(({ query, ...rest }) => {
+        const noted: typeof query = (sql, bind) => {
+          if (sql.includes("size.seats")) asked.push({ sql, bind });
+          return query(sql, bind);
+        };
+        return work({ ...rest, query: noted });
+      }, options),
+  };
+  const clock = { now: () => NOW };
+  const store = bookingsStore(watched, clock, { waitlistOfferSeconds: 60 });
+  expect(await store.tidyUpAll(String(event?.id))).toEqual({ expired: 0, promoted: 0 });
+  const [question] = asked;
+  if (!question) throw new Error("Nobody was looked for");
+  // One for the greatest quantity, and one for each that may fit.
+  expect(await rowsOfPlan(question.sql, question.bind)).toBeLessThanOrEqual(10);
+});
+
 describe("cancellations that broke off are found without walking those that came to their end", () => {
   const QUESTION = "cancelling_since <=";
   /** Rows looked at by the sweeper's question, when every event there is was cancelled and two are unfinished. */

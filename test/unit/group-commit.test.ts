@@ -17,7 +17,14 @@ const answerTo = (request: string): Settled<string> => ({ answer: request.toLowe
 const FAULT = new Error("One's fault");
 
 /** More room than any test needs. */
-const ROOMY = { most: 100, waiting: 1000, waitingInLane: 1000, lanes: 2, laneOf };
+const ROOMY = {
+  most: 100,
+  waiting: 1000,
+  waitingInLane: 1000,
+  lanes: 2,
+  laneWaitMs: 60_000,
+  laneOf,
+};
 
 /** Lets everything that is ready to go on do so, also what waits for the end of the turn; no timer ever fires here. */
 const settle = async () => {

@@ -9,7 +9,6 @@ import type { Command, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { outboxCommands, writeOutbox } from "../../mixins/outbox";
 import { happened } from "../contracts";
-import { EventNotBookable } from "./bookings.contract";
 import { type BookableEvent, notOnSale, seatsLeft, statusesBefore, terms } from "./bookings.rules";
 import type { BookingStatus, CancelReason } from "./bookings.validations";
 
@@ -402,19 +401,16 @@ const CONFIRM = `
       FROM confirmed, unnest($ticketIds::uuid[]) AS t (id))
   SELECT id, user_id AS "userId", quantity, version FROM confirmed`;
 
-/**
- * Makes held seats the attendee's own; false where the hold has lapsed or there is none.
- *
- * @throws EventNotBookable for an event that is cancelled, though its cancellation may not have come to this hold yet
- */
+/** Makes held seats the attendee's own; false where the hold has lapsed or there is none, or the event is cancelled. */
 export async function confirmHold(
   query: Query,
   event: LockedEvent,
   booking: { id: string; quantity: number; requestId: string | null },
   now: Date,
 ): Promise<boolean> {
+  // Its cancellation may not have come to this hold yet; nobody is to pay for what will not take place.
+  if (event.status === "cancelled") return false;
   const { id, quantity, requestId } = booking;
-  if (event.status === "cancelled") throw new EventNotBookable({ eventId: event.id });
   const ticketIds = Array.from({ length: quantity }, newId);
   const [confirmed] = await query<ChangedBooking>(CONFIRM, { id, ticketIds, now });
   if (!confirmed) return false;

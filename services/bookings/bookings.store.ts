@@ -4,7 +4,12 @@ import type { Bind, Database, PreparedWork, Query } from "../../lib/database";
 import { isError } from "../../lib/errors";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EventNotFound } from "../events/events.contract";
-import { BookingNotActive, BookingNotFound, type TICKET_STATUSES } from "./bookings.contract";
+import {
+  BookingNotActive,
+  BookingNotFound,
+  EventNotBookable,
+  type TICKET_STATUSES,
+} from "./bookings.contract";
 import { endSome } from "./bookings.endings";
 import { type Booking, statusAt } from "./bookings.rules";
 import {
@@ -230,7 +235,9 @@ export function bookingsStore(
       const { eventId, quantity } = await read(id);
       await withEvent(eventId, async (query, event, now) => {
         if (await confirmHold(query, event, { id, quantity, requestId }, now)) return;
-        throw new BookingNotActive({ status: await statusOf(query, id, now) });
+        const status = await statusOf(query, id, now);
+        if (status === "pending") throw new EventNotBookable({ eventId });
+        throw new BookingNotActive({ status });
       });
       return read(id);
     },

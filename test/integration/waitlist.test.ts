@@ -426,7 +426,9 @@ describe("A freed seat", () => {
   });
 
   test("is looked for without a flush to disk, as long as there is none", async () => {
-    const { event, booking } = await soldOut(1);
+    // So far away that nobody is reminded of it, for which its row would be locked as well.
+    const far = { startDateTime: inDays(7), endDateTime: inDays(7.1) };
+    const { event, booking } = await soldOut(1, far);
     await ben.waitsFor(event);
     /** How the transaction ended that has locked the event's row last. */
     const lastToLock = async (): Promise<string> =>

@@ -38,7 +38,7 @@ const LOCK_TIMEOUT_MS = 3_000;
 const TRY_MS = 100;
 const BETWEEN_TRIES_MS = 50;
 /** Changes that may wait for one such row. */
-const MOST_IN_LANE = 200;
+const MOST_IN_LANE = 500;
 
 /** Waiting transactions or lists of a process, and how long the last of them may have to wait. */
 const MOST_WAITING = 500;

@@ -267,7 +267,7 @@ export function loadConfig(environment: Environment): Config {
     host: readHost(read),
     port: read.integer("PORT", 3000, 0, 65_535),
     databaseUrl,
-    databasePool: read.integer("DATABASE_POOL", 10, 2, 200),
+    databasePool: read.integer("DATABASE_POOL", 10, 3, 200),
     dataDir: read.text("DATA_DIR") ?? ".data",
     natsUrl: read.url("NATS_URL", ["nats:", "tls:"], true),
     namespace: readNamespace(read),

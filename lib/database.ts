@@ -32,7 +32,7 @@ const STATEMENT_TIMED_OUT = "57014";
 /** Whoever holds a row longer than this makes the others try again later instead of waiting on. */
 const LOCK_TIMEOUT_MS = 3_000;
 /**
- * Work that has to wait for an event's row leaves its place among the changes so often, and comes back a moment later:
+ * Work that has to wait for an event's row leaves its place to other lanes so often, and comes back a moment later:
  * what somebody holds for long must not take the places of all who want something else.
  */
 const TRY_MS = 100;
@@ -176,7 +176,9 @@ class HeardClient extends pg.Client {
  */
 export function openDatabase(url: string, options: PoolOptions): Database {
   const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
-  const lockTimeoutMs = Number(new URL(url).searchParams.get("lock_timeout") ?? LOCK_TIMEOUT_MS);
+  // In PostgreSQL's own unit; whatever else it may be there («5s», 0 for ever) is none that can be counted with here.
+  const givenMs = Number(new URL(url).searchParams.get("lock_timeout"));
+  const lockTimeoutMs = Number.isInteger(givenMs) && givenMs > 0 ? givenMs : LOCK_TIMEOUT_MS;
   const sequelize = new Sequelize(url, {
     dialect: "postgres",
     dialectModule: { ...pg, Client: HeardClient },
@@ -196,11 +198,17 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     define: { underscored: true, timestamps: false, freezeTableName: true },
   });
 
-  // Three in ten connections for each, at the most: whoever waits for a lock or reads a long list leaves the
-  // others to bookings, which go ahead of other changes, and to short statements, on which sign-in, health and
+  // Three in ten connections for each, at the most, and two for changes that wait for an event's row: whoever waits for
+  // a lock or reads a long list leaves the others to bookings, which go ahead of other changes, and to short statements, on which sign-in, health and
   // everything else depend.
   const share = Math.max(1, Math.floor(options.connections * 0.3));
   const changes = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
+  // Of their own: who comes one at a time must not stand behind crowds who do not.
+  const inLanes = createWorkQueue({
+    concurrency: Math.max(1, Math.floor(options.connections * 0.2)),
+    waiting: MOST_WAITING,
+    waitMs: WAIT_MS,
+  });
   const lists = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
 
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -223,18 +231,25 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     }
   };
 
-  const lanes = createLanes({ waiting: MOST_IN_LANE, cannotBeHad: isLockTimeout });
-  /** Tries again and again for as long as anybody waits for a lock; in between others have the place. */
+  const lanes = createLanes({
+    waiting: MOST_IN_LANE,
+    waitMs: WAIT_MS,
+    cannotBeHad: isLockTimeout,
+  });
+  /** Tries again and again for as long as anybody waits for a lock; in between other lanes have the place. */
   const patiently = async <T>(attempt: (lockTimeoutMs: number) => Promise<T>): Promise<T> => {
-    const until = performance.now() + lockTimeoutMs;
-    for (;;) {
-      const left = until - performance.now();
+    const until = performance.now() + lockTimeoutMs + WAIT_MS;
+    // What counts is how long the lock was waited for, not for a place to do so.
+    for (let left = lockTimeoutMs; ; ) {
+      let startedAt = 0;
       try {
-        return await changes.run(() =>
-          untilItWins(() => attempt(Math.max(1, Math.min(TRY_MS, Math.round(left))))),
-        );
+        return await inLanes.run(() => {
+          startedAt = performance.now();
+          return untilItWins(() => attempt(Math.max(1, Math.min(TRY_MS, Math.round(left)))));
+        });
       } catch (error) {
-        if (!isLockTimeout(error) || left <= TRY_MS) throw error;
+        left -= performance.now() - startedAt + BETWEEN_TRIES_MS;
+        if (!isLockTimeout(error) || left <= 0 || performance.now() > until) throw error;
       }
       await pause(BETWEEN_TRIES_MS * (0.5 + Math.random()));
     }

@@ -3,8 +3,8 @@ import { ServiceUnavailable } from "./errors";
 /** Work that needs one thing for itself, e.g. the row of one event: a piece at a time for each, in order of arrival. */
 export interface Lanes {
   /**
-   * @throws ServiceUnavailable at once when too many wait in this lane, and when the thing could not be had for whoever
-   *   came first; what `work` throws otherwise
+   * @throws ServiceUnavailable when too many wait in this lane, or it has waited for too long itself: it is not done
+   *   then; what `work` throws otherwise, and what whoever came first could not have
    */
   run<T>(lane: string, work: () => Promise<T>): Promise<T>;
 }
@@ -16,14 +16,35 @@ interface Waiting {
 
 /**
  * @param options.waiting pieces that may wait in one lane; one more is refused
+ * @param options.waitMs how long a piece waits in its lane at the most
  * @param options.cannotBeHad whether a piece failed because somebody else holds the thing: what could not be had for
  *   those who came first is not waited for again for those behind them
  */
 export function createLanes(options: {
   waiting: number;
+  waitMs: number;
   cannotBeHad(error: unknown): boolean;
 }): Lanes {
   const lanes = new Map<string, Waiting[]>();
+
+  const turnIn = (waiting: Waiting[]): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const one: Waiting = {
+        begin() {
+          clearTimeout(timer);
+          resolve();
+        },
+        giveUp(reason) {
+          clearTimeout(timer);
+          reject(reason);
+        },
+      };
+      const timer = setTimeout(() => {
+        waiting.splice(waiting.indexOf(one), 1);
+        reject(new ServiceUnavailable({ retryAfter: 1 }));
+      }, options.waitMs);
+      waiting.push(one);
+    });
 
   const goOn = (lane: string) => {
     const next = lanes.get(lane)?.shift();
@@ -35,10 +56,7 @@ export function createLanes(options: {
       const waiting = lanes.get(lane);
       if (!waiting) lanes.set(lane, []);
       else if (waiting.length >= options.waiting) throw new ServiceUnavailable({ retryAfter: 1 });
-      else
-        await new Promise<void>((begin, giveUp) => {
-          waiting.push({ begin, giveUp });
-        });
+      else await turnIn(waiting);
       try {
         return await work();
       } catch (error) {

@@ -10,6 +10,7 @@ import type { ServiceSchema } from "moleculer";
 import type { Meta } from "../../lib/contract/define";
 import { ValidationFailed } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
+import type { RepeatedWork } from "../../lib/repeated";
 import { forgetOldKeys, idempotencyKey } from "../../mixins/idempotency";
 import { sharedRelay } from "../../mixins/outbox";
 import { implement } from "../contracts";
@@ -29,6 +30,7 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
   const waitlist = waitlistStore(database, clock, store);
   const door = doorStore(database, clock);
   let inBackground: { stop(): Promise<void> }[] = [];
+  let promoting: RepeatedWork | undefined;
 
   const requestOf = ({ requestId = null }: { requestId?: string | null }) => requestId;
   const book = async (asked: Asked, userId: string, meta: Meta) => {
@@ -120,19 +122,18 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
 
     events: {
       // Whoever makes more seats asks for this as well, and answers with what is left; where that broke off, those who
-      // wait have their seats by this.
-      async "events.updated"({ params: { eventId, changed } }) {
-        if (changed.includes("capacity") || changed.includes("status")) {
-          await store.tidyUpAll(eventId);
-        }
+      // wait have their seats by this. In the background: what is to be told next does not wait for it.
+      async "events.updated"({ params: { changed } }) {
+        if (changed.includes("capacity") || changed.includes("status")) promoting?.soon(0);
       },
     },
 
     async started({ log, announce }) {
+      promoting = promoteForgotten(store, log);
       inBackground = [
         sweepHolds(store, log),
         finishCancellations(store, clock, log),
-        promoteForgotten(store, log),
+        promoting,
         sharedRelay(database, announce, log),
         forgetOldKeys(database, clock, log),
       ];

@@ -1,23 +1,27 @@
-import type { Database } from "../../lib/database";
+import type { Bind, Database } from "../../lib/database";
 import { Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { EventNotFound } from "./events.contract";
 
 /** Who wants to be told when the sale of an event starts. */
 export function eventsInterest(database: Database, clock: Kernel["clock"]) {
+  const inLane = (sql: string, bind: Bind, lane: string): Promise<object[]> =>
+    database.prepared(({ query }) => query(sql, bind), { lane });
+
   return {
     /** @throws EventNotFound for one that was removed meanwhile; Unauthenticated for who was erased meanwhile */
     async express(eventId: string, userId: string): Promise<void> {
       const pair = { eventId, userId };
-      // FOR KEY SHARE: whoever erases the user waits for us and takes the row away, or we find them erased; whoever
-      // removes the event likewise.
-      const made = await database.query(
+      // FOR KEY SHARE: whoever erases the user waits for us and takes the row away, or we find them erased. In the
+      // event's lane: while somebody holds its row, those who want this must not take a connection each.
+      const made = await inLane(
         `INSERT INTO interests (event_id, user_id, created_at)
-         SELECT e.id, u.id, $now FROM events e, users u
-          WHERE e.id = $eventId AND e.deleted_at IS NULL AND u.id = $userId AND u.deleted_at IS NULL
+         SELECT e.id, u.id, $now::timestamptz FROM events e, users u
+          WHERE e.id = $eventId::uuid AND e.deleted_at IS NULL AND u.id = $userId::uuid AND u.deleted_at IS NULL
             FOR KEY SHARE
          ON CONFLICT (event_id, user_id) DO NOTHING RETURNING 1`,
         { ...pair, now: clock.now() },
+        eventId,
       );
       if (made.length > 0) return;
       const [there] = await database.query<{ event: boolean; interest: boolean }>(

@@ -3,14 +3,12 @@ import type { Database } from "../../lib/database";
 import type { Kernel } from "../../lib/kernel";
 import { type RepeatedWork, repeat } from "../../lib/repeated";
 import { announcements, type Told } from "./events.announcements";
-import type { Event } from "./events.rules";
+import { type Event, SALE_TOLD_WITHIN_MS } from "./events.rules";
 import type { EventsStore } from "./events.store";
 
 /** After its moment somebody waits for so long to be told, at the most, while a node runs. */
 const PAUSE_MS = 1_000;
 const EVENTS_AT_ONCE = 100;
-/** What could not be told for longer than this, because no node was there, is not told any more. */
-const MOST_LATE_MS = 7 * 86_400_000;
 const HOUR_MS = 3_600_000;
 
 /** What is told of an event when its time has come. */
@@ -58,7 +56,8 @@ export function tellMoments(
           WHERE ${at} > $after::timestamptz AND ${at} <= $until::timestamptz
             AND e.deleted_at IS NULL AND e.status = 'published' AND ${also}
             AND NOT EXISTS (SELECT FROM told_moments t WHERE t.event_id = e.id AND t.kind = $kind
-                               AND t.told_at >= ${at} - $leadMs * interval '1 millisecond')
+                               AND (t.moment = ${at}
+                                    OR t.told_at >= ${at} - $leadMs * interval '1 millisecond'))
           ORDER BY ${at}, e.id LIMIT ${EVENTS_AT_ONCE} FOR KEY SHARE OF e SKIP LOCKED
          ON CONFLICT DO NOTHING RETURNING event_id AS id`,
         { kind, now, until, after: new Date(until.getTime() - lateMs), leadMs },
@@ -87,7 +86,7 @@ export function tellMoments(
           at: "e.sale_starts_at",
           also: "e.end_date_time > $now AND (e.sale_ends_at IS NULL OR e.sale_ends_at > $now)",
           leadMs: 0,
-          lateMs: MOST_LATE_MS,
+          lateMs: SALE_TOLD_WITHIN_MS,
           told: saleStarted,
         },
         // Once it has begun nobody needs to be reminded.

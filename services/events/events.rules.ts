@@ -184,9 +184,22 @@ export const mayBeFree = (before: Event, after: Event): boolean =>
     (field) => after[field] !== before[field],
   );
 
-/** Whether a change lets a sale begin at once that was still to come: a moment that is set is waited for instead. */
-export const opensSale = (before: Event, after: Event, now: Date): boolean =>
-  after.status === "published" &&
-  after.saleStartsAt === null &&
-  before.saleStartsAt !== null &&
-  new Date(before.saleStartsAt) > now;
+/** The start of a sale that could not be told for longer than this, because no node was there, is not told any more. */
+export const SALE_TOLD_WITHIN_MS = 30 * 86_400_000;
+
+/**
+ * Whether a change lets a sale begin at once that was still to come, and at no moment by which it would be found: one
+ * that is not long past is waited for instead.
+ */
+export function opensSale(before: Event, after: Event, now: Date): boolean {
+  const isToCome = ({ saleStartsAt }: Event) =>
+    saleStartsAt !== null && new Date(saleStartsAt) > now;
+  const { saleStartsAt, saleEndsAt } = after;
+  return (
+    after.status === "published" &&
+    isToCome(before) &&
+    (saleStartsAt === null ||
+      new Date(saleStartsAt).getTime() <= now.getTime() - SALE_TOLD_WITHIN_MS) &&
+    (saleEndsAt === null || new Date(saleEndsAt) > now)
+  );
+}

@@ -2,6 +2,7 @@ import { type Database, type Transaction, violatedConstraint } from "../../lib/d
 import { type FieldError, Unauthenticated, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
+import { removeInChunks } from "../../lib/remove-in-chunks";
 import { writeOutbox } from "../../mixins/outbox";
 import type { Told } from "./events.announcements";
 import { EventNotFound } from "./events.contract";
@@ -145,6 +146,12 @@ export type NewEvent = EventChanges &
     hostId: string;
     status: "draft" | "published";
   };
+
+const FORGET_INTEREST = `
+  DELETE FROM interests WHERE event_id = $id AND user_id IN (
+    SELECT user_id FROM interests WHERE event_id = $id LIMIT $chunk FOR UPDATE SKIP LOCKED)
+  RETURNING 1`;
+const NEVER = new AbortController().signal;
 
 export type EventsStore = ReturnType<typeof eventsStore>;
 
@@ -311,6 +318,8 @@ export function eventsStore(database: Database) {
         { lane: id },
       );
       if (!isRemoved) return false;
+      // Nobody needs them any more, and there may be very many: not with the event's row locked.
+      await removeInChunks(database, { sql: FORGET_INTEREST, bind: { id } }, NEVER);
       try {
         await database.query("DELETE FROM events WHERE id = $id", { id });
       } catch (error) {

@@ -9,8 +9,8 @@ const ATTENDEES = 4_321;
 let system: TestSystem;
 let api: Api;
 beforeAll(async () => {
-  // One connection for what is told and one for those who listen: neither may wait for a place of the other.
-  system = await startTestSystem({ environment: { DATABASE_POOL: "2" } });
+  // The smallest there may be: what is told must not wait for a place of those who listen, nor they for its.
+  system = await startTestSystem({ environment: { DATABASE_POOL: "3" } });
   api = await Api.at(system.origin);
 });
 afterAll(() => system.stop());

@@ -1,8 +1,9 @@
 import { type AddressInfo, createServer } from "node:net";
-import { openDatabase } from "../../lib/database";
+import { type Database, openDatabase } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import { type Counters, openCounters } from "../support/counters";
 import { eventually } from "../support/eventually";
+import { whileOpen } from "../support/transaction";
 
 /** The pool of connections when the server behind it is not what it should be. */
 let counters: Counters;
@@ -123,4 +124,81 @@ test("of two transactions in a deadlock both come through", async () => {
   }
   expect(attempts).toBe(3);
   expect(await answersOf("SELECT value FROM counters")).toEqual([{ value: 2 }, { value: 2 }]);
+});
+
+describe("A transaction in a lane", () => {
+  /** A pool, and a way to raise one of the counters in it. */
+  const inPool = async (
+    parameters: string,
+    work: (pool: Database, raise: (lane?: string) => Promise<unknown>) => Promise<void>,
+  ): Promise<void> => {
+    const pool = openDatabase(`${counters.server.url}${parameters}`, { connections: 10 });
+    const raise = (lane?: string) =>
+      pool.transaction(
+        (transaction) =>
+          pool.query(
+            "UPDATE counters SET value = value + 1 WHERE id = 1 RETURNING id",
+            {},
+            transaction,
+          ),
+        lane === undefined ? {} : { lane },
+      );
+    try {
+      await work(pool, raise);
+    } finally {
+      await pool.close();
+    }
+  };
+  beforeEach(() => counters.reset());
+
+  test("does not stand behind those that are in none", () =>
+    inPool("", async (pool, raise) => {
+      let letGo = () => {};
+      const gate = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      const others = Array.from({ length: 30 }, () => pool.transaction(() => gate));
+      await raise("one");
+      letGo();
+      await Promise.all(others);
+      expect(await counters.values()).toEqual([1, 0]);
+    }));
+
+  test("waits for a row as long as anything does, and leaves its place to other lanes meanwhile", () =>
+    inPool("?lock_timeout=20000", (pool, raise) =>
+      whileOpen(
+        counters.server,
+        "SELECT FROM counters WHERE id = 1 FOR UPDATE",
+        [],
+        async (holder) => {
+          const waiting = Array.from({ length: 5 }, (_, lane) => raise(`held ${lane}`));
+          await holder.isWaitedFor(1);
+          // Two places for lanes, five of which have to wait.
+          await pool.transaction(() => answers(), { lane: "free" });
+          expect(await counters.values()).toEqual([0, 0]);
+          await holder.commits();
+          await Promise.all(waiting);
+          expect(await counters.values()).toEqual([5, 0]);
+        },
+      ),
+    ));
+
+  test.each(["", "?lock_timeout=3s", "?lock_timeout=0", "?lock_timeout=2500"])(
+    "waits for some seconds and is refused then, with «%s» at the end of the database's address",
+    (parameters) =>
+      inPool(parameters, (_pool, raise) =>
+        whileOpen(
+          counters.server,
+          "SELECT FROM counters WHERE id = 1 FOR UPDATE",
+          [],
+          async (holder) => {
+            const refused = [raise("one"), raise("one")];
+            await holder.isWaitedFor(1);
+            // Whoever stands behind is refused with who came first.
+            for (const one of refused) await expect(one).rejects.toMatchObject(unavailable);
+          },
+        ),
+      ),
+    15_000,
+  );
 });

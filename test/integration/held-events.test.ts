@@ -1,6 +1,6 @@
 import { eventually } from "../support/eventually";
 import { confirmHold } from "../support/holds";
-import { Api, type Event, type Person } from "../support/people";
+import { type Answer, Api, type Event, type Person } from "../support/people";
 import { tally } from "../support/races";
 import { expectRefusal } from "../support/refusals";
 import { startTestSystem, type TestSystem } from "../support/system";
@@ -59,8 +59,12 @@ test("While an event is held and eighteen people wait to leave it, everything el
   const [alice, ben] = [await api.attendee("Alice"), await api.attendee("Ben")];
   const bookings = await Promise.all(people.map((person) => person.books(held)));
   const booking = await alice.books(other);
+  // What is heard of it is heard while it is held, and must not keep back what is to be told next.
+  await change(held, { capacity: 19 });
+  let interested: Promise<Answer>[] = [];
   const leaving = await whileHeld(system.database, [held], async (holder) => {
     await ben.books(lapsing);
+    interested = people.map((person) => person.tries("POST", `/events/${held.id}/interest`));
     const cancelling = people.map((person, i) =>
       person.tries("DELETE", `/bookings/${bookings[i]?.id}`),
     );
@@ -79,7 +83,8 @@ test("While an event is held and eighteen people wait to leave it, everything el
     return Promise.all(cancelling);
   });
   expect(tally(leaving)).toEqual({ 204: 18 });
-  expect(await free(held)).toBe(18);
+  expect(tally(await Promise.all(interested))).toEqual({ 204: 18 });
+  expect(await free(held)).toBe(19);
 });
 
 test("While two events are held that people book, a third one is booked and left as always", async () => {

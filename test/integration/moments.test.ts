@@ -136,6 +136,19 @@ describe("The start of a sale", () => {
     expect(await countOf(alice, "sale.started")).toBe(2);
   });
 
+  test("is told of one that began long ago all at once, and not of one that is over with the same change", async () => {
+    const [longAgo, over] = [
+      await hanna.createsEvent({ saleStartsAt: clock.inMinutes(30) }),
+      await hanna.createsEvent({ saleStartsAt: clock.inMinutes(30) }),
+    ];
+    for (const event of [longAgo, over]) await isInterested(alice, event);
+    await change(over, { saleStartsAt: null, saleEndsAt: clock.inMinutes(-1) });
+    await change(longAgo, { saleStartsAt: clock.inMinutes(-60 * 24 * 365) });
+    expect(await alice.isTold("sale.started")).toMatchObject([{ eventId: longAgo.id }]);
+    await allIsTold();
+    expect(await countOf(alice, "sale.started")).toBe(1);
+  });
+
   test("is not told of an event that is postponed until it is on again, nor of one that was cancelled", async () => {
     const saleStartsAt = clock.inMinutes(10);
     const [postponed, cancelled] = [
@@ -189,6 +202,25 @@ describe("An event that is near", () => {
     expect(await countOf(alice, "event.reminder")).toBe(1);
     minutesLater(21);
     await alice.isTold("event.reminder", 2);
+  });
+
+  test("is told also beside a hundred others of which a longer notice was given before", async () => {
+    await system.database.query(
+      `WITH others AS (
+         INSERT INTO events (id, host_id, title, start_date_time, end_date_time, time_zone, capacity, price, tags, status,
+                             created_at, updated_at)
+         SELECT gen_random_uuid(), $1, 'Other', now() + interval '20 minutes', now() + interval '1 hour', 'UTC', 1, 0,
+                '{}', 'published', now(), now()
+           FROM generate_series(1, 100)
+         RETURNING id, start_date_time)
+       INSERT INTO told_moments (event_id, kind, moment, told_at)
+       SELECT id, 'reminderDue', start_date_time, now() - interval '1 day' FROM others`,
+      [hanna.who.id],
+    );
+    const event = await hanna.createsEvent(inAWhile(70));
+    await alice.books(event);
+    minutesLater(11);
+    await alice.isTold("event.reminder");
   });
 
   test("is not told once it has begun, nor while nobody knows when it will be", async () => {

@@ -216,7 +216,7 @@ describe("Changing a user", () => {
   test("roles and passwords change at once with the smallest pool: nobody waits for themselves", async () => {
     const small = await startTestSystem({
       database: system.database,
-      environment: { ...WITH_ADMINISTRATOR, DATABASE_POOL: "2" },
+      environment: { ...WITH_ADMINISTRATOR, DATABASE_POOL: "3" },
     });
     try {
       const there = await Api.at(small.origin);

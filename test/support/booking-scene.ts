@@ -17,8 +17,7 @@ import { UnreliableDatabase } from "./unreliable-database";
 export const PEOPLE = 6;
 const CURRENCY = "EUR";
 /** What is done in the background would come between an act and what is seen after it; here it is an act as well. */
-const BACKGROUND_QUESTIONS =
-  /min\(hold_expires_at\)|IN \(SELECT event_id FROM waitlist\)|FROM outbox WHERE id <=/;
+const BACKGROUND_QUESTIONS = /min\(hold_expires_at\)|IN \(SELECT event_id FROM waitlist\)/;
 
 /** An answer in the words of the model. */
 export const said = ({ status, body }: Answer): Outcome =>

@@ -154,7 +154,7 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
       "postgres://owner:p%zz@db/marquee",
     ],
   },
-  DATABASE_POOL: { values: ["1", "201", "many"] },
+  DATABASE_POOL: { values: ["2", "201", "many"] },
   NATS_URL: {
     values: ["localhost:4222", "http://nats", "nats://a,http://b", "nats://a,", "nats:a"],
   },

@@ -1,7 +1,8 @@
 import { createLanes } from "../../lib/lanes";
 
 const HELD = new Error("Held");
-const lanesOf = (waiting = 10) => createLanes({ waiting, cannotBeHad: (error) => error === HELD });
+const lanesOf = (waiting = 10, waitMs = 60_000) =>
+  createLanes({ waiting, waitMs, cannotBeHad: (error) => error === HELD });
 
 /** Work that ends when a test likes. */
 function piece() {
@@ -59,4 +60,16 @@ test("Beyond what may wait, one more is refused at once", async () => {
   a1.ends("1");
   a2.ends("2");
   expect(await Promise.all(answers)).toEqual(["1", "2"]);
+});
+
+test("Who has waited for too long in a lane is refused and not done; those behind have their turn", async () => {
+  const lanes = lanesOf(10, 20);
+  const [a1, a2, a3] = [piece(), piece(), piece()];
+  const first = lanes.run("a", a1.work);
+  await expect(lanes.run("a", a2.work)).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+  const third = lanes.run("a", a3.work);
+  a3.ends("3");
+  a1.ends("1");
+  expect(await Promise.all([first, third])).toEqual(["1", "3"]);
+  expect(a2.work).not.toHaveBeenCalled();
 });

@@ -50,7 +50,7 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "users.delete": [
     ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions", "-follows"],
-    "-interests",
+    ...["-interests", "-told_moments"],
     ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
     ...["events.*", "-events"],
     ...[...CANCELS_BOOKINGS, ...PROMOTES],
@@ -86,7 +86,7 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "events.delete": [
     ...["events.status", "events.version", "events.updated_at", "events.deleted_at"],
-    ...["-events", "-waitlist", ...CANCELS_BOOKINGS],
+    ...["-events", "-waitlist", "-interests", "-told_moments", ...CANCELS_BOOKINGS],
   ],
   "events.expressInterest": ["+interests"],
   "events.withdrawInterest": ["-interests"],
@@ -599,6 +599,7 @@ export class Arena {
         status: row.status !== (price > 0 ? "pending" : "confirmed"),
       },
       waitlist: { id: row.id === NOBODYS_ID, user_id: row.user_id !== actor },
+      interests: { user_id: row.user_id !== actor },
       idempotency_keys: { user_id: row.user_id !== actor },
     };
     return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];

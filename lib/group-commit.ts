@@ -4,8 +4,11 @@ import { ServiceUnavailable } from "./errors";
 export type Settled<A> =
   | { readonly answer: A }
   | { readonly error: unknown }
-  /** Not decided: somebody else holds what its lane needs, or more must be done there first. */
-  | { readonly held: true };
+  /**
+   * Not decided: more must be done there first, of which some has been done; or, `byOthers`, nothing could be done,
+   * because somebody else holds what its lane needs.
+   */
+  | { readonly held: true; readonly byOthers?: true };
 
 export interface GroupCommitOptions<Q, A> {
   /** Requests in one batch. */
@@ -46,7 +49,7 @@ export interface GroupCommit<Q, A> {
 }
 
 /** The end of a request. */
-type Final<A> = Exclude<Settled<A>, { held: true }>;
+type Final<A> = Exclude<Settled<A>, { readonly held: true }>;
 
 interface Entry<Q, A> {
   request: Q;
@@ -81,8 +84,8 @@ const HELD = { held: true } as const;
 export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): GroupCommit<Q, A> {
   const queue: Entry<Q, A>[] = [];
   const held = new Map<string, Entry<Q, A>[]>();
-  /** Since when nobody of a lane has come through, by the process's own clock. */
-  const heldSince = new Map<string, number>();
+  /** How long each lane has waited for somebody else since anything could be done there, in milliseconds. */
+  const waitedMs = new Map<string, number>();
   /** Lanes that are held up and wait for a transaction of their own. */
   const lanesWaiting: string[] = [];
   let lanesUnderWay = 0;
@@ -147,7 +150,6 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if (others) waitInLane(others, entry);
       else {
         held.set(lane, [entry]);
-        heldSince.set(lane, performance.now());
         lanesWaiting.push(lane);
       }
     }
@@ -163,7 +165,11 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     lanesUnderWay++;
     const entries = held.get(lane) ?? [];
     const some = entries.splice(0, options.most);
+    const startedAt = performance.now();
     const outcomes = await decide(some, true);
+    const isStuck = outcomes.every((outcome) => "held" in outcome && outcome.byOthers);
+    const waited = isStuck ? (waitedMs.get(lane) ?? 0) + performance.now() - startedAt : 0;
+    waitedMs.set(lane, waited);
     // What cannot be had for these, who came first, is not waited for again for those behind them.
     const cannotBeHad = outcomes.find(isForAll);
     if (cannotBeHad) for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
@@ -173,9 +179,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if ("held" in outcome) again.push(entry);
       else settle(entry, outcome);
     });
-    const now = performance.now();
-    if (again.length < some.length) heldSince.set(lane, now);
-    if (now - (heldSince.get(lane) ?? now) < options.laneWaitMs) entries.unshift(...again);
+    if (!isStuck || waited < options.laneWaitMs) entries.unshift(...again);
     else {
       const tooLong = { error: new ServiceUnavailable({ retryAfter: 1 }) };
       for (const entry of [...again, ...entries.splice(0)]) settle(entry, tooLong);
@@ -184,7 +188,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     if (entries.length > 0) lanesWaiting.push(lane);
     else {
       held.delete(lane);
-      heldSince.delete(lane);
+      waitedMs.delete(lane);
     }
     lanesUnderWay--;
     runLanes();

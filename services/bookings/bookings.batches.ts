@@ -358,7 +358,7 @@ export function bookingBatches(
       return await attempt(requests, true);
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
-      return requests.map(() => ({ held: true }));
+      return requests.map(() => ({ held: true, byOthers: true }));
     }
   };
 

@@ -309,10 +309,7 @@ export function eventsStore(database: Database) {
             { id, now },
             transaction,
           );
-          if (removed.length > 0) {
-            await database.query("DELETE FROM interests WHERE event_id = $id", { id }, transaction);
-            await write(told, transaction);
-          }
+          if (removed.length > 0) await write(told, transaction);
           return removed.length > 0;
         },
         { lane: id },

@@ -426,3 +426,32 @@ describe("Idle", () => {
     expect(idle()).toBe(true);
   });
 });
+
+describe("A lane that does not come through", () => {
+  /** Of lane A nobody is decided in a batch; in a lane of its own it goes as told, so often, and then it is decided. */
+  const asked = async (inLane: Settled<string>, times: number, laneWaitMs: number) => {
+    let tries = 0;
+    const group = createGroupCommit<string, string>({
+      ...ROOMY,
+      laneWaitMs,
+      async commit(requests, wait) {
+        const isDone = wait && ++tries > times;
+        return requests.map((request) =>
+          isDone ? answerTo(request) : wait ? inLane : { held: true },
+        );
+      },
+      isOnesFault: () => false,
+    });
+    return Promise.allSettled([group.submit("A1"), group.submit("A2")]);
+  };
+
+  test("because somebody else holds it is refused after its time, with everybody in it", async () => {
+    const refused = { status: "rejected", reason: { type: "SERVICE_UNAVAILABLE" } };
+    expect(await asked({ held: true, byOthers: true }, 50, 0)).toMatchObject([refused, refused]);
+  });
+
+  test("because more must be done there first is waited for, however often", async () => {
+    const answered = (value: string) => ({ status: "fulfilled", value });
+    expect(await asked({ held: true }, 50, 0)).toEqual([answered("a1"), answered("a2")]);
+  });
+});

@@ -199,8 +199,8 @@ export function openDatabase(url: string, options: PoolOptions): Database {
   });
 
   // Three in ten connections for each, at the most, and two for changes that wait for an event's row: whoever waits for
-  // a lock or reads a long list leaves the others to bookings, which go ahead of other changes, and to short statements, on which sign-in, health and
-  // everything else depend.
+  // a lock or reads a long list leaves the others to bookings, which go ahead of other changes, and to short
+  // statements, on which sign-in, health and everything else depend.
   const share = Math.max(1, Math.floor(options.connections * 0.3));
   const changes = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
   // Of their own: who comes one at a time must not stand behind crowds who do not.

@@ -26,6 +26,13 @@ const UNREACHABLE =
 const LOCK_TIMED_OUT = "55P03";
 /** Whether it failed because somebody else holds a row for longer than it could wait. */
 export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_TIMED_OUT;
+
+/** Somebody else holds what a transaction was to lock first, see {@link Lock}. */
+export class RowHeld extends ServiceUnavailable {
+  constructor() {
+    super({ retryAfter: 1 });
+  }
+}
 /** 57014: the statement took longer than `statement_timeout`. */
 const STATEMENT_TIMED_OUT = "57014";
 
@@ -43,6 +50,10 @@ const MOST_IN_LANE = 500;
 /** Waiting transactions or lists of a process, and how long the last of them may have to wait. */
 const MOST_WAITING = 500;
 const WAIT_MS = 8_000;
+/** Less than what a request may take in all (lib/broker.ts): what its caller has given up is not done afterwards. */
+export const DONE_WITHIN_MS = 10_000;
+/** From so many connections on each kind of work that may hold one for long has some of its own. */
+const ENOUGH_FOR_ALL = 6;
 
 const STATEMENT_TIMEOUT_MS = 10_000;
 /** A server that has not even said so much later that it gave up is not there any more. */
@@ -57,13 +68,23 @@ export interface TransactionOptions {
    * while somebody else holds that row it keeps nobody but its own lane waiting.
    */
   lane?: string;
+  /** When it must have come to its COMMIT, by `performance.now()`; ten seconds from now unless told. */
+  until?: number;
 }
 export interface AheadOptions {
-  /** Does not queue behind other changes; whoever asks for that runs a few at a time at most. */
+  /** Does not queue behind other changes, and takes its time; whoever asks for that runs a few at a time at most. */
   ahead?: boolean;
-  /** How long a lock is waited for, in milliseconds, where that is to be less than usual. */
+  /** How long {@link Lock} waits, in milliseconds, where that is to be less than usual. */
   lockTimeoutMs?: number;
 }
+
+/**
+ * Runs the statement by which a transaction locks what others may hold for long: the first that locks anything. In a
+ * lane that is waited for in short turns; whatever is locked afterwards, as long as usual.
+ *
+ * @throws RowHeld when it did not come in time
+ */
+export type Lock = <T>(take: () => Promise<T>) => Promise<T>;
 
 /** One process's connection pool, shared by all its services. */
 export interface Database {
@@ -79,17 +100,19 @@ export interface Database {
   /**
    * Runs `work` in one transaction (READ COMMITTED) and rolls back whole when it throws. A deadlock or
    * serialization failure repeats it, so `work` must have no effect outside the database.
+   *
+   * @throws ServiceUnavailable when too many wait or it could not be done in time: nothing was done then
    */
   transaction<T>(
-    work: (transaction: Transaction) => Promise<T>,
-    options?: TransactionOptions,
+    work: (transaction: Transaction, lock: Lock) => Promise<T>,
+    options?: TransactionOptions & Pick<AheadOptions, "ahead">,
   ): Promise<T>;
   /**
    * Like {@link transaction}, straight over the driver with prepared statements: for the few transactions on
    * whose speed the system's depends.
    */
   prepared<T>(
-    work: (work: PreparedWork) => Promise<T>,
+    work: (work: PreparedWork, lock: Lock) => Promise<T>,
     options?: TransactionOptions & AheadOptions,
   ): Promise<T>;
   /**
@@ -132,6 +155,7 @@ export function violatedConstraint(error: unknown): string | undefined {
 }
 
 function translated(error: unknown): unknown {
+  if (error instanceof RowHeld) return error;
   const name = String((error as PostgresError)?.name ?? "");
   const unreachable =
     UNREACHABLE.test(sqlState(error)) ||
@@ -145,6 +169,20 @@ function translated(error: unknown): unknown {
   if (!unreachable) return error;
   return Object.assign(new ServiceUnavailable({ retryAfter: 1 }), { [STATE]: sqlState(error) });
 }
+
+/** From here on locks are waited for as long as the connection says. */
+const LOCKS_AS_USUAL = "SET LOCAL lock_timeout TO DEFAULT";
+
+const asHeld = (error: unknown): unknown => (isLockTimeout(error) ? new RowHeld() : error);
+const takeOrHeld: Lock = (take) =>
+  take().catch((error: unknown) => {
+    throw asHeld(error);
+  });
+
+/** @throws ServiceUnavailable when it is later than that */
+const checkInTime = (until: number): void => {
+  if (performance.now() > until) throw new ServiceUnavailable({ retryAfter: 1 });
+};
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -200,16 +238,18 @@ export function openDatabase(url: string, options: PoolOptions): Database {
 
   // Three in ten connections for each, at the most, and two for changes that wait for an event's row: whoever waits for
   // a lock or reads a long list leaves the others to bookings, which go ahead of other changes, and to short
-  // statements, on which sign-in, health and everything else depend.
-  const share = Math.max(1, Math.floor(options.connections * 0.3));
-  const changes = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
+  // statements, on which sign-in, health and everything else depend. Of a small pool all of them share one.
+  const queueOf = (share: number) =>
+    createWorkQueue({
+      concurrency: Math.max(1, Math.floor(options.connections * share)),
+      waiting: MOST_WAITING,
+      waitMs: WAIT_MS,
+    });
+  const changes = queueOf(0.3);
+  const isSmall = options.connections < ENOUGH_FOR_ALL;
   // Of their own: who comes one at a time must not stand behind crowds who do not.
-  const inLanes = createWorkQueue({
-    concurrency: Math.max(1, Math.floor(options.connections * 0.2)),
-    waiting: MOST_WAITING,
-    waitMs: WAIT_MS,
-  });
-  const lists = createWorkQueue({ concurrency: share, waiting: MOST_WAITING, waitMs: WAIT_MS });
+  const inLanes = isSmall ? changes : queueOf(0.2);
+  const lists = isSmall ? changes : queueOf(0.3);
 
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -233,12 +273,13 @@ export function openDatabase(url: string, options: PoolOptions): Database {
 
   const lanes = createLanes({
     waiting: MOST_IN_LANE,
-    waitMs: WAIT_MS,
-    cannotBeHad: isLockTimeout,
+    cannotBeHad: (error) => error instanceof RowHeld,
   });
   /** Tries again and again for as long as anybody waits for a lock; in between other lanes have the place. */
-  const patiently = async <T>(attempt: (lockTimeoutMs: number) => Promise<T>): Promise<T> => {
-    const until = performance.now() + lockTimeoutMs + WAIT_MS;
+  const patiently = async <T>(
+    attempt: (lockTimeoutMs: number) => Promise<T>,
+    until: number,
+  ): Promise<T> => {
     // What counts is how long the lock was waited for, not for a place to do so.
     for (let left = lockTimeoutMs; ; ) {
       let startedAt = 0;
@@ -246,21 +287,27 @@ export function openDatabase(url: string, options: PoolOptions): Database {
         return await inLanes.run(() => {
           startedAt = performance.now();
           return untilItWins(() => attempt(Math.max(1, Math.min(TRY_MS, Math.round(left)))));
-        });
+        }, until);
       } catch (error) {
         left -= performance.now() - startedAt + BETWEEN_TRIES_MS;
-        if (!isLockTimeout(error) || left <= 0 || performance.now() > until) throw error;
+        if (!(error instanceof RowHeld) || left <= 0 || performance.now() > until) throw error;
       }
       await pause(BETWEEN_TRIES_MS * (0.5 + Math.random()));
     }
   };
-  const change = <T>(
-    lane: string | undefined,
-    attempt: (lockTimeoutMs?: number) => Promise<T>,
-  ): Promise<T> =>
-    lane === undefined
-      ? changes.run(() => untilItWins(() => attempt()))
-      : lanes.run(lane, () => patiently(attempt));
+  /** Runs attempts at a transaction when its turn has come. */
+  const inTurn = <T>(
+    options: TransactionOptions & Pick<AheadOptions, "ahead">,
+    attempt: (until: number, lockTimeoutMs?: number) => Promise<T>,
+  ): Promise<T> => {
+    if (options.ahead) return untilItWins(() => attempt(Number.POSITIVE_INFINITY));
+    // Steps of an update, which have no limit for a statement either, take as long as they take.
+    const longestMs = statementTimeoutMs ? DONE_WITHIN_MS : Number.POSITIVE_INFINITY;
+    const { lane, until = performance.now() + longestMs } = options;
+    return lane === undefined
+      ? changes.run(() => untilItWins(() => attempt(until)), until)
+      : lanes.run(lane, () => patiently((ms) => attempt(until, ms), until), until);
+  };
 
   return {
     sequelize,
@@ -274,20 +321,42 @@ export function openDatabase(url: string, options: PoolOptions): Database {
           ...(transaction ? { transaction } : {}),
         }),
       ),
-    transaction: (work, { lane } = {}) =>
-      change(lane, (lockTimeoutMs) =>
+    transaction: (work, options = {}) =>
+      inTurn(options, (until, lockTimeoutMs) =>
         sequelize.transaction(async (transaction) => {
-          if (lockTimeoutMs !== undefined) {
-            await sequelize.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`, { transaction });
-          }
-          return work(transaction);
+          const say = (sql: string) => sequelize.query(sql, { transaction });
+          if (lockTimeoutMs !== undefined) await say(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
+          const result = await work(transaction, async (take) => {
+            const taken = await takeOrHeld(take);
+            if (lockTimeoutMs !== undefined) await say(LOCKS_AS_USUAL);
+            return taken;
+          });
+          checkInTime(until);
+          return result;
         }),
       ),
-    prepared: (work, { lane, ahead = false, lockTimeoutMs: given } = {}) => {
-      const attempt = (lockTimeoutMs = given) =>
-        preparedTransaction(sequelize, work, lockTimeoutMs);
-      return ahead ? untilItWins(() => attempt()) : change(lane, attempt);
-    },
+    prepared: (work, { lockTimeoutMs: given, ...options } = {}) =>
+      inTurn(options, (until, lockTimeoutMs = given) =>
+        preparedTransaction(
+          sequelize,
+          async (prepared) => {
+            const { query, together } = prepared;
+            const lock: Lock = async (take) => {
+              if (lockTimeoutMs === undefined) return takeOrHeld(take);
+              // Without the lock the second is refused as well, and that is not what is to be known.
+              const [locked] = await together(() =>
+                Promise.allSettled([take(), query(LOCKS_AS_USUAL, {})]),
+              );
+              if (locked.status === "fulfilled") return locked.value;
+              throw asHeld(locked.reason);
+            };
+            const result = await work(prepared, lock);
+            checkInTime(until);
+            return result;
+          },
+          lockTimeoutMs,
+        ),
+      ),
     list: (work) => lists.run(work),
     close: () => sequelize.close(),
   };

@@ -5,14 +5,26 @@ export interface WorkQueue {
   /**
    * Runs `work` as soon as there is room, in order of arrival.
    *
+   * @param until when it must have begun, by `performance.now()`; whenever its turn comes unless told
    * @throws ServiceUnavailable at once when too many wait or it would take too long, with the seconds after
-   *   which room is likely
+   *   which room is likely; or when its turn has not come by `until`. It is not done then
    */
-  run<T>(work: () => Promise<T>): Promise<T>;
+  run<T>(work: () => Promise<T>, until?: number): Promise<T>;
+  /** Refuses all that wait, with this. */
+  refuseWaiting(reason: unknown): void;
+  /** Whether nothing runs and nothing waits. */
+  isIdle(): boolean;
+}
+
+interface Waiting {
+  begin(): void;
+  refuse(reason: unknown): void;
 }
 
 /** How fast the estimate of one piece's time follows new measurements. */
 const SMOOTHING = 0.2;
+/** Longer than this no timer of Node's waits; it would be over at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * @param limits.concurrency pieces that run at a time
@@ -24,25 +36,48 @@ export function createWorkQueue(limits: {
   waiting: number;
   waitMs?: number;
 }): WorkQueue {
-  const waiting: (() => void)[] = [];
+  const waiting: Waiting[] = [];
   let running = 0;
   let typicalMs = 50;
 
   // The slot goes straight to who waits longest: were it free for a moment, a newcomer could take it as well.
   const release = () => {
     const next = waiting.shift();
-    if (next) next();
+    if (next) next.begin();
     else running--;
   };
+  const turn = (until: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const refuse = (reason: unknown) => {
+        clearTimeout(timer);
+        reject(reason);
+      };
+      const one: Waiting = {
+        begin() {
+          clearTimeout(timer);
+          resolve();
+        },
+        refuse,
+      };
+      const leftMs = until - performance.now();
+      const timer =
+        leftMs > LONGEST_TIMER_MS
+          ? undefined
+          : setTimeout(() => {
+              waiting.splice(waiting.indexOf(one), 1);
+              refuse(new ServiceUnavailable({ retryAfter: 1 }));
+            }, leftMs);
+      waiting.push(one);
+    });
   return {
-    async run(work) {
+    async run(work, until = Number.POSITIVE_INFINITY) {
       if (running >= limits.concurrency) {
         const backlogMs = (waiting.length * typicalMs) / limits.concurrency;
         const tooLong = limits.waitMs !== undefined && backlogMs > limits.waitMs;
         if (waiting.length >= limits.waiting || tooLong) {
           throw new ServiceUnavailable({ retryAfter: Math.max(1, Math.ceil(backlogMs / 1000)) });
         }
-        await new Promise<void>((resolve) => waiting.push(resolve));
+        await turn(until);
       } else {
         running++;
       }
@@ -54,5 +89,9 @@ export function createWorkQueue(limits: {
         release();
       }
     },
+    refuseWaiting(reason) {
+      for (const { refuse } of waiting.splice(0)) refuse(reason);
+    },
+    isIdle: () => running === 0,
   };
 }

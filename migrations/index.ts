@@ -16,6 +16,7 @@ import { wordsOfTheOutbox } from "./0014-words-of-the-outbox";
 import { follows } from "./0015-follows";
 import { interests } from "./0016-interests";
 import { arrivalAtWaitingLists } from "./0017-arrival-at-waiting-lists";
+import { awaitedSales } from "./0018-awaited-sales";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -36,4 +37,5 @@ export const migrations: readonly Step[] = [
   follows,
   interests,
   arrivalAtWaitingLists,
+  awaitedSales,
 ];

@@ -8,6 +8,8 @@ import type { Log } from "../lib/contract/define";
 import {
   type Command,
   type Database,
+  isLockTimeout,
+  type Lock,
   type Query,
   sqlState,
   type Transaction,
@@ -96,19 +98,14 @@ const WRITE = `
 /** A key that was free when its request began and is taken now: the request is to be decided anew. */
 export class KeyTaken extends Error {}
 
-/** PostgreSQL's codes for «a null where there must be none» and «the lock did not come in time». */
+/** PostgreSQL's code for «a null where there must be none». */
 const NOT_NULL_VIOLATION = "23502";
-const LOCK_NOT_AVAILABLE = "55P03";
 
 function whyNotWritten(error: unknown): unknown {
-  switch (sqlState(error)) {
-    case NOT_NULL_VIOLATION:
-      return new KeyTaken("An idempotency key was taken meanwhile");
-    case LOCK_NOT_AVAILABLE:
-      return new IdempotencyInProgress({ retryAfter: 1 });
-    default:
-      return error;
-  }
+  if (isLockTimeout(error)) return new IdempotencyInProgress({ retryAfter: 1 });
+  return sqlState(error) === NOT_NULL_VIOLATION
+    ? new KeyTaken("An idempotency key was taken meanwhile")
+    : error;
 }
 
 /**
@@ -167,18 +164,18 @@ export async function once<A extends object>(
   database: Database,
   key: IdempotencyKey | null,
   now: Date,
-  effect: (query: Query, transaction: Transaction) => Promise<A>,
+  effect: (query: Query, transaction: Transaction, lock: Lock) => Promise<A>,
   options?: TransactionOptions,
 ): Promise<{ answer: A; replayed: boolean }> {
   const attempt = () =>
-    database.transaction(async (transaction) => {
+    database.transaction(async (transaction, lock) => {
       const query: Query = (sql, bind) => database.query(sql, bind, transaction);
       const [stored] = key ? await storedAnswers<A>(query, [key], now) : [];
       if (key && stored) {
         checkSameRequest(key, stored);
         return { answer: stored.answer, replayed: true };
       }
-      const answer = await effect(query, transaction);
+      const answer = await effect(query, transaction, lock);
       if (key) await storeAnswer(query, { ...key, answer }, now);
       return { answer, replayed: false };
     }, options);

@@ -5,7 +5,13 @@
  */
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
-import { type Database, isLockTimeout, type PreparedWork, type Query } from "../../lib/database";
+import {
+  type Database,
+  type Lock,
+  type PreparedWork,
+  type Query,
+  RowHeld,
+} from "../../lib/database";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
 import {
@@ -22,6 +28,7 @@ import { allocation } from "./bookings.allocation";
 import type { OwnBooking } from "./bookings.rules";
 import {
   CHUNK,
+  heldUsers,
   type LockedEvent,
   leavingCommands,
   lockEvents,
@@ -86,9 +93,6 @@ const STANDINGS = `
     JOIN facts f ON f.id = a.event_id
     JOIN users u ON u.id = a.user_id AND u.deleted_at IS NULL
      FOR KEY SHARE OF u SKIP LOCKED`;
-
-const LIVE_USERS = `
-  SELECT id FROM users WHERE id = ANY ($ids::uuid[]) AND deleted_at IS NULL`;
 
 /** A booking that was just made, as its owner sees it. */
 function bookingOf(seats: NewSeats, now: Date): OwnBooking {
@@ -165,13 +169,6 @@ async function standingsOf(
   return new Map(rows.map((row) => [Number(row.n) - 1, row]));
 }
 
-/** Which of these users are there all the same: somebody holds them, as who erases them does for a moment. */
-async function heldUsers(query: Query, userIds: readonly string[]): Promise<Set<string>> {
-  if (userIds.length === 0) return new Set();
-  const rows = await query<{ id: string }>(LIVE_USERS, { ids: [...new Set(userIds)] });
-  return new Set(rows.map(({ id }) => id));
-}
-
 /**
  * Locks the events of a batch and reads what its requests are decided by. What is already decided by that, is:
  * whose event is not there or somebody else's for the moment, who is held, and who has been answered before.
@@ -179,23 +176,23 @@ async function heldUsers(query: Query, userIds: readonly string[]): Promise<Set<
 async function read(
   { query, together }: PreparedWork,
   requests: readonly BookingRequest[],
-  { wait, clock }: { wait: boolean; clock: Clock },
+  { wait, lock, clock }: { wait: boolean; lock: Lock; clock: Clock },
 ): Promise<{ cases: Case[]; now: Date }> {
   const ids = requests.map(({ eventId }) => eventId);
   const keys = requests.flatMap(({ key }) => key ?? []);
-  const lock = () => lockEvents(query, ids, { wait });
+  const lockAll = () => lockEvents(query, ids, { wait });
   // Statements of their own after the locks: they see what whoever held the events before has committed.
   const look = (now: Date) =>
     Promise.all([storedAnswers<OwnBooking>(query, keys, now), standingsOf(query, requests, now)]);
   const lockAndLook = async () => {
     if (wait) {
-      const events = await lock();
+      const events = await lock(lockAll);
       // Only now: whoever waited decides by the time at which it came.
       const now = clock.now();
       return { now, events, facts: await together(() => look(now)) };
     }
     const now = clock.now();
-    const [events, facts] = await together(() => Promise.all([lock(), look(now)]));
+    const [events, facts] = await together(() => Promise.all([lockAll(), look(now)]));
     return { now, events, facts };
   };
 
@@ -340,8 +337,8 @@ export function bookingBatches(
 ): GroupCommit<BookingRequest, BookingAnswer> {
   const attempt = (requests: BookingRequest[], wait: boolean) =>
     database.prepared(
-      async (work) => {
-        const { cases, now } = await read(work, requests, { wait, clock });
+      async (work, lock) => {
+        const { cases, now } = await read(work, requests, { wait, lock, clock });
         const written = await decide(work, cases, {
           now,
           holdSeconds: config.bookingHoldSeconds,
@@ -357,7 +354,7 @@ export function bookingBatches(
     try {
       return await attempt(requests, true);
     } catch (error) {
-      if (!isLockTimeout(error)) throw error;
+      if (!(error instanceof RowHeld)) throw error;
       return requests.map(() => ({ held: true, byOthers: true }));
     }
   };

@@ -1,7 +1,13 @@
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
-import type { Bind, Database, PreparedWork, Query } from "../../lib/database";
-import { isError } from "../../lib/errors";
+import {
+  type Bind,
+  type Database,
+  DONE_WITHIN_MS,
+  type PreparedWork,
+  type Query,
+} from "../../lib/database";
+import { isError, ServiceUnavailable } from "../../lib/errors";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EventNotFound } from "../events/events.contract";
 import {
@@ -110,6 +116,11 @@ export interface Chunk {
   held: boolean;
 }
 
+/** What was asked for is done: that the rest must wait is no reason to refuse it. */
+function leaveToOthers(error: unknown): void {
+  if (!isError(error, ServiceUnavailable)) throw error;
+}
+
 export type BookingsStore = ReturnType<typeof bookingsStore>;
 
 /**
@@ -141,22 +152,27 @@ export function bookingsStore(
   };
 
   /** Frees the seats of an event's lapsed holds and gives what is free to those who wait, a chunk of both. */
-  const tidyUpSome = (eventId: string): Promise<Tidied & { more: boolean }> =>
+  const tidyUpSome = (eventId: string, until?: number): Promise<Tidied & { more: boolean }> =>
     database.prepared(
-      async (work) => {
-        const event = await lockEvent(work.query, eventId);
+      async (work, lock) => {
+        const event = await lock(() => lockEvent(work.query, eventId));
         if (event) return tidyUpLocked(work, event);
         work.nothingWritten();
         return { expired: 0, promoted: 0, more: false };
       },
-      { lane: eventId },
+      { lane: eventId, ...(until === undefined ? {} : { until }) },
     );
 
-  /** All of that; gives how many there were. */
-  const tidyUpAll = async (eventId: string): Promise<Tidied> => {
+  /**
+   * All of that; gives how many there were.
+   *
+   * @param until when it must have come to its end, by `performance.now()`; each chunk has the time of a transaction
+   *   unless told
+   */
+  const tidyUpAll = async (eventId: string, until?: number): Promise<Tidied> => {
     const all = { expired: 0, promoted: 0 };
     for (;;) {
-      const { expired, promoted, more } = await tidyUpSome(eventId);
+      const { expired, promoted, more } = await tidyUpSome(eventId, until);
       all.expired += expired;
       all.promoted += promoted;
       if (!more) return all;
@@ -187,21 +203,22 @@ export function bookingsStore(
     id: string,
     work: (query: Query, event: LockedEvent, now: Date) => Promise<T>,
   ): Promise<T> => {
+    const until = performance.now() + DONE_WITHIN_MS;
     const { result, more } = await database.prepared(
-      async ({ query }) => {
+      async ({ query }, lock) => {
         // Also one that is removed already: its bookings may still be there to be cancelled.
-        const event = await lockEvent(query, id, { removedToo: true });
+        const event = await lock(() => lockEvent(query, id, { removedToo: true }));
         if (!event) throw new EventNotFound({ eventId: id });
         const now = clock.now();
         const result = await work(query, event, now);
         const { more } = await promoteWaiting(query, event, now, config.waitlistOfferSeconds);
         return { result, more };
       },
-      { lane: id },
+      { lane: id, until },
     );
     // The rest in transactions of their own, so that nobody waits long for the event; until then whoever books finds
     // that others wait, and promotes them first.
-    if (more) await tidyUpAll(id);
+    if (more) await tidyUpAll(id, until).catch(leaveToOthers);
     return result;
   };
 

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
-import type { Database, Query } from "../../lib/database";
+import { type Database, DONE_WITHIN_MS, type Lock, type Query } from "../../lib/database";
 import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { type IdempotencyKey, idempotencyKey, once } from "../../mixins/idempotency";
@@ -18,7 +18,7 @@ import {
   TicketsAvailable,
 } from "./bookings.contract";
 import { checkQuantity, checkShown, notOnSale, seatsLeft } from "./bookings.rules";
-import { lockEvent, somebodyFits } from "./bookings.seats";
+import { heldUsers, lockEvent, somebodyFits } from "./bookings.seats";
 import type { BookingsStore } from "./bookings.store";
 
 /** Seats became free between tidying up and deciding: to be tidied up once more. */
@@ -32,11 +32,13 @@ export interface WaitlistEntry {
   quantity: number;
 }
 
-// FOR KEY SHARE: whoever erases this user waits for us and finds the entry, or we find them erased.
+// FOR KEY SHARE: whoever erases this user waits for us and finds the entry, or we find them erased. SKIP LOCKED: one who
+// is just being erased must not keep everybody else from the event meanwhile.
 const STANDING = `
   SELECT EXISTS (SELECT 1 FROM bookings WHERE event_id = $eventId::uuid AND user_id = u.id
                     AND status IN ('pending', 'confirmed')) AS booked
-    FROM users u WHERE u.id = $userId::uuid AND u.deleted_at IS NULL FOR KEY SHARE OF u`;
+    FROM users u WHERE u.id = $userId::uuid AND u.deleted_at IS NULL
+     FOR KEY SHARE OF u SKIP LOCKED`;
 
 const JOIN = `
   INSERT INTO waitlist (id, event_id, user_id, quantity, created_at)
@@ -57,15 +59,19 @@ export function waitlistStore(
 ) {
   const join = async (
     query: Query,
+    lock: Lock,
     { eventId, userId, quantity }: { eventId: string; userId: string; quantity: number },
   ): Promise<WaitlistEntry> => {
-    const event = await lockEvent(query, eventId);
+    const event = await lock(() => lockEvent(query, eventId));
     if (!event) throw new EventNotFound({ eventId });
     const now = clock.now();
     const closed = notOnSale(event, now);
     if (closed) throw closed;
     const [user] = await query<{ booked: boolean }>(STANDING, { eventId, userId });
-    if (!user) throw new Unauthenticated({});
+    if (!user) {
+      const isHeld = (await heldUsers(query, [userId])).has(userId);
+      throw isHeld ? new ServiceUnavailable({ retryAfter: 1 }) : new Unauthenticated({});
+    }
     if (user.booked) throw new AlreadyBooked({ eventId });
     const available = seatsLeft(event);
     const { capacity } = event;
@@ -93,13 +99,19 @@ export function waitlistStore(
       key: IdempotencyKey | null,
     ): Promise<{ answer: WaitlistEntry; replayed: boolean }> {
       // What is free is known only when lapsed holds are gone and those who wait have what fits them. In transactions
-      // of their own: that stays done whatever becomes of the request that asked for it.
+      // of their own: that stays done whatever becomes of the request that asked for it. All of them together have the
+      // time of one: whoever asked has gone after that.
+      const until = performance.now() + DONE_WITHIN_MS;
       for (let times = 0; times < MOST_TIMES; times++) {
-        await tidyUpAll(request.eventId);
+        await tidyUpAll(request.eventId, until);
         try {
-          return await once(database, key, clock.now(), (query) => join(query, request), {
-            lane: request.eventId,
-          });
+          return await once(
+            database,
+            key,
+            clock.now(),
+            (query, _transaction, lock) => join(query, lock, request),
+            { lane: request.eventId, until },
+          );
         } catch (error) {
           if (!(error instanceof Untidy)) throw error;
         }

@@ -1,6 +1,6 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { happened } from "../contracts";
-import { changedFields, type Event, opensSale } from "./events.rules";
+import { changedFields, type Event } from "./events.rules";
 
 /** What is to be told of a change, to be written in its transaction. */
 export type Told = readonly OutboxEvent[];
@@ -27,9 +27,6 @@ export function announcements(now: Date, requestId: string | null) {
     occurredAt: now,
     correlationId: requestId,
   });
-  const saleStarted = (event: Event): Told => [
-    happened("events.saleStarted", about(event), factsOf(event)),
-  ];
   return {
     created: (event: Event): Told =>
       event.status === "draft" ? [] : [happened("events.created", about(event), factsOf(event))],
@@ -45,10 +42,11 @@ export function announcements(now: Date, requestId: string | null) {
               changed: changedFields(before, after),
               reason,
             }),
-            ...(opensSale(before, after, now) ? saleStarted(after) : []),
           ],
 
-    saleStarted,
+    saleStarted: (event: Event): Told => [
+      happened("events.saleStarted", about(event), factsOf(event)),
+    ],
 
     reminderDue: (event: Event): Told => [
       happened("events.reminderDue", about(event), factsOf(event)),

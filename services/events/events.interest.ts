@@ -1,27 +1,32 @@
-import type { Bind, Database } from "../../lib/database";
+import type { Database } from "../../lib/database";
 import { Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { EventNotFound } from "./events.contract";
 
+const LOCK_EVENT = "SELECT FROM events WHERE id = $eventId::uuid FOR KEY SHARE";
+
+const EXPRESS = `
+  INSERT INTO interests (event_id, user_id, created_at)
+  SELECT e.id, u.id, $now::timestamptz FROM events e, users u
+   WHERE e.id = $eventId::uuid AND e.deleted_at IS NULL AND u.id = $userId::uuid AND u.deleted_at IS NULL
+     FOR KEY SHARE OF u
+  ON CONFLICT (event_id, user_id) DO NOTHING RETURNING 1`;
+
 /** Who wants to be told when the sale of an event starts. */
 export function eventsInterest(database: Database, clock: Kernel["clock"]) {
-  const inLane = (sql: string, bind: Bind, lane: string): Promise<object[]> =>
-    database.prepared(({ query }) => query(sql, bind), { lane });
-
   return {
     /** @throws EventNotFound for one that was removed meanwhile; Unauthenticated for who was erased meanwhile */
     async express(eventId: string, userId: string): Promise<void> {
       const pair = { eventId, userId };
-      // FOR KEY SHARE: whoever erases the user waits for us and takes the row away, or we find them erased. In the
-      // event's lane: while somebody holds its row, those who want this must not take a connection each.
-      const made = await inLane(
-        `INSERT INTO interests (event_id, user_id, created_at)
-         SELECT e.id, u.id, $now::timestamptz FROM events e, users u
-          WHERE e.id = $eventId::uuid AND e.deleted_at IS NULL AND u.id = $userId::uuid AND u.deleted_at IS NULL
-            FOR KEY SHARE
-         ON CONFLICT (event_id, user_id) DO NOTHING RETURNING 1`,
-        { ...pair, now: clock.now() },
-        eventId,
+      // FOR KEY SHARE: whoever erases the user waits for us and takes the row away, or we find them erased. In a lane:
+      // while a host holds the event's row, those who want this must not take a connection each, nor stand before
+      // those who leave it.
+      const made = await database.prepared(
+        async ({ query }, lock) => {
+          await lock(() => query(LOCK_EVENT, { eventId }));
+          return query(EXPRESS, { ...pair, now: clock.now() });
+        },
+        { lane: `interest in ${eventId}` },
       );
       if (made.length > 0) return;
       const [there] = await database.query<{ event: boolean; interest: boolean }>(

@@ -184,22 +184,14 @@ export const mayBeFree = (before: Event, after: Event): boolean =>
     (field) => after[field] !== before[field],
   );
 
-/** The start of a sale that could not be told for longer than this, because no node was there, is not told any more. */
-export const SALE_TOLD_WITHIN_MS = 30 * 86_400_000;
+/** What a change does to the start of a sale, for those who are to be told of it. */
+export type SaleMove = "none" | "toCome" | "begun" | "neverAgain";
 
-/**
- * Whether a change lets a sale begin at once that was still to come, and at no moment by which it would be found: one
- * that is not long past is waited for instead.
- */
-export function opensSale(before: Event, after: Event, now: Date): boolean {
-  const isToCome = ({ saleStartsAt }: Event) =>
-    saleStartsAt !== null && new Date(saleStartsAt) > now;
-  const { saleStartsAt, saleEndsAt } = after;
-  return (
-    after.status === "published" &&
-    isToCome(before) &&
-    (saleStartsAt === null ||
-      new Date(saleStartsAt).getTime() <= now.getTime() - SALE_TOLD_WITHIN_MS) &&
-    (saleEndsAt === null || new Date(saleEndsAt) > now)
-  );
+/** @param before the event as it was; null for a new one, of whose sale nobody can have waited for */
+export function saleMove(before: Event | null, after: Event, now: Date): SaleMove {
+  const { saleStartsAt, status } = after;
+  if (status === "cancelled") return "neverAgain";
+  if (before && before.saleStartsAt === saleStartsAt) return "none";
+  if (saleStartsAt !== null && new Date(saleStartsAt) > now) return "toCome";
+  return before ? "begun" : "none";
 }

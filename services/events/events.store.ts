@@ -12,7 +12,9 @@ import {
   type Event,
   type EventChanges,
   type EventWithin,
+  type SaleMove,
   type StatusChange,
+  saleMove,
   statusAt,
 } from "./events.rules";
 import type { EventStatus } from "./events.validations";
@@ -147,6 +149,19 @@ export type NewEvent = EventChanges &
     status: "draft" | "published";
   };
 
+/**
+ * Who waits for the start of a sale is told of it once each time that one begins: a row stands from when it is to come
+ * until it has been told (events.moments.ts). It is kept in the transaction of the change, under the event's lock.
+ */
+const FORGET_SALE = "DELETE FROM awaited_sales WHERE event_id = $id";
+const KEEP_SALE: Readonly<Record<Exclude<SaleMove, "none">, string>> = {
+  toCome: `INSERT INTO awaited_sales (event_id, opens_at) SELECT id, sale_starts_at FROM events WHERE id = $id
+           ON CONFLICT (event_id) DO UPDATE SET opens_at = excluded.opens_at`,
+  // Of one that nobody waits for, because it has been told, there is nothing more to tell.
+  begun: "UPDATE awaited_sales SET opens_at = '-infinity' WHERE event_id = $id",
+  neverAgain: FORGET_SALE,
+};
+
 const FORGET_INTEREST = `
   DELETE FROM interests WHERE event_id = $id AND user_id IN (
     SELECT user_id FROM interests WHERE event_id = $id LIMIT $chunk FOR UPDATE SKIP LOCKED)
@@ -175,6 +190,10 @@ export function eventsStore(database: Database) {
 
   const write = (told: Told, transaction: Transaction): Promise<void> =>
     writeOutbox((sql, bind) => database.query(sql, bind, transaction), told);
+
+  const keepSale = async (move: SaleMove, id: string, transaction: Transaction): Promise<void> => {
+    if (move !== "none") await database.query(KEEP_SALE[move], { id }, transaction);
+  };
 
   const page = async (request: EventsRequest, now: Date, sorting: Sorting) => {
     const { where, bind, among } = conditionsOf(request, now);
@@ -222,6 +241,7 @@ export function eventsStore(database: Database) {
         throw withCatalogueFault(error);
       }
       const made = await read(id, now, transaction);
+      await keepSale(saleMove(null, made, now), id, transaction);
       await write(tell(made), transaction);
       return made;
     },
@@ -257,8 +277,8 @@ export function eventsStore(database: Database) {
     ): Promise<{ before: Event; after: Event }> {
       try {
         return await database.transaction(
-          async (transaction) => {
-            const row = await rowOf(id, transaction);
+          async (transaction, lock) => {
+            const row = await lock(() => rowOf(id, transaction));
             const before = toEvent(row, now);
             const { cancellingSince, cancelledBecause } = row;
             const changes = decide({ ...before, cancellingSince, cancelledBecause });
@@ -268,6 +288,7 @@ export function eventsStore(database: Database) {
               { where: { id }, transaction },
             );
             const after = await read(id, now, transaction);
+            await keepSale(saleMove(before, after, now), id, transaction);
             await write(tell(before, after), transaction);
             return { before, after };
           },
@@ -286,8 +307,8 @@ export function eventsStore(database: Database) {
      */
     removeIf(id: string, now: Date, decide: (event: Event) => boolean): Promise<boolean> {
       return database.transaction(
-        async (transaction) => {
-          const wanted = decide(await read(id, now, transaction));
+        async (transaction, lock) => {
+          const wanted = decide(await lock(() => read(id, now, transaction)));
           if (wanted) await events.destroy({ where: { id }, transaction });
           return wanted;
         },
@@ -303,14 +324,18 @@ export function eventsStore(database: Database) {
      */
     async remove(id: string, now: Date, told: Told): Promise<boolean> {
       const isRemoved = await database.transaction(
-        async (transaction) => {
-          const removed = await database.query(
-            "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
-            { id, now },
-            transaction,
+        async (transaction, lock) => {
+          const removed = await lock(() =>
+            database.query(
+              "UPDATE events SET deleted_at = $now WHERE id = $id AND deleted_at IS NULL RETURNING 1",
+              { id, now },
+              transaction,
+            ),
           );
-          if (removed.length > 0) await write(told, transaction);
-          return removed.length > 0;
+          if (removed.length === 0) return false;
+          await database.query(FORGET_SALE, { id }, transaction);
+          await write(told, transaction);
+          return true;
         },
         { lane: id },
       );

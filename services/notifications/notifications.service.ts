@@ -10,6 +10,7 @@ import type { FactsOf } from "../../lib/contract/outbox-event";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit } from "../../lib/group-commit";
 import type { Kernel } from "../../lib/kernel";
+import { createWorkQueue } from "../../lib/work-queue";
 import { sharedRelay } from "../../mixins/outbox";
 import { type Contracts, happened, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
@@ -46,6 +47,9 @@ export default function notificationsService({ clock, database }: Kernel): Servi
     await notices.submit({ userId, occurrenceId: id, notice });
   };
 
+  // One chunk after the other, and not behind what people change: refused there it would not be told at all.
+  const audiences = createWorkQueue({ concurrency: 1, waiting: MOST_WAITING });
+
   /**
    * Tells a chunk of an audience. That there are more is written to the outbox with it: so however many they are,
    * nobody else is kept waiting, and what breaks off goes on.
@@ -55,13 +59,16 @@ export default function notificationsService({ clock, database }: Kernel): Servi
     after: string | null = null,
   ): Promise<void> => {
     const now = clock.now();
-    return store.addForAudience({ audience, ofId, after }, occurrenceId, notice, now, (last) => [
+    const left = (last: string) => [
       happened(
         "notifications.audienceLeft",
         { aggregateId: ofId, aggregateVersion: 1, occurredAt: now, correlationId: null },
         { occurrenceId, audience, ofId, after: last, notice },
       ),
-    ]);
+    ];
+    return audiences.run(() =>
+      store.addForAudience({ audience, ofId, after }, occurrenceId, notice, now, left),
+    );
   };
 
   let relay: { stop(): Promise<void> } | undefined;

@@ -113,6 +113,8 @@ export function notificationsStore(database: Database) {
      * Stores one notice for each of an audience, a chunk of it, by their ids. Told again of the same occurrence, a
      * person keeps the one they have; whoever was erased gets nothing.
      *
+     * Does not queue behind other changes: a few at a time at most.
+     *
      * @param to.ofId the host or the event whose audience it is
      * @param to.after the last one of the chunk before; null for the first chunk
      * @param toBeTold what is written to the outbox in the same transaction where there may be more, who come after
@@ -125,9 +127,10 @@ export function notificationsStore(database: Database) {
       now: Date,
       toBeTold: (last: string) => OutboxEvent[],
     ): Promise<void> =>
-      database.transaction(async (transaction) => {
-        const [chunk] = await database.query<{ size: number; last: string | null }>(
-          `WITH told AS MATERIALIZED (
+      database.transaction(
+        async (transaction) => {
+          const [chunk] = await database.query<{ size: number; last: string | null }>(
+            `WITH told AS MATERIALIZED (
              SELECT a.user_id FROM (${MEMBERS_OF[audience]}) AS a
               WHERE a.of_id = $ofId AND ($after::uuid IS NULL OR a.user_id > $after::uuid)
               ORDER BY a.user_id LIMIT ${TOLD_AT_ONCE}),
@@ -140,24 +143,26 @@ export function notificationsStore(database: Database) {
              ON CONFLICT (user_id, occurrence_id) DO NOTHING)
            SELECT count(*)::int AS size, (SELECT user_id FROM told ORDER BY user_id DESC LIMIT 1) AS last
              FROM told`,
-          {
-            ...to,
-            occurrenceId,
-            now,
-            type: notice.type,
-            title: notice.title,
-            body: notice.body,
-            eventId: notice.eventId,
-            data: JSON.stringify(notice.data),
-          },
-          transaction,
-        );
-        if (chunk?.size !== TOLD_AT_ONCE || chunk.last === null) return;
-        await writeOutbox(
-          (sql, bind) => database.query(sql, bind, transaction),
-          toBeTold(chunk.last),
-        );
-      }),
+            {
+              ...to,
+              occurrenceId,
+              now,
+              type: notice.type,
+              title: notice.title,
+              body: notice.body,
+              eventId: notice.eventId,
+              data: JSON.stringify(notice.data),
+            },
+            transaction,
+          );
+          if (chunk?.size !== TOLD_AT_ONCE || chunk.last === null) return;
+          await writeOutbox(
+            (sql, bind) => database.query(sql, bind, transaction),
+            toBeTold(chunk.last),
+          );
+        },
+        { ahead: true },
+      ),
 
     async list(
       userId: string,

@@ -3,6 +3,7 @@ import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
 import { eventually } from "../support/eventually";
 import { type Answer, Api, type Event, type Person } from "../support/people";
 import { bookAtOnce, tally } from "../support/races";
+import { expectRefusal } from "../support/refusals";
 import { startTestSystem, type TestSystem } from "../support/system";
 
 /** Bookings while something takes long with the people whom they are for. */
@@ -84,5 +85,17 @@ test("whoever is being erased is told to come again, and keeps nobody else waiti
   if (!leaving) throw new Error("There are people");
   await whileLocked("SELECT FROM users WHERE id = $1 FOR UPDATE", leaving, async () => {
     expect(await bookBoth()).toEqual({ 201: 11, "503 SERVICE_UNAVAILABLE": 1 });
+  });
+});
+
+test("whoever is being erased does not come onto a waiting list meanwhile, and keeps nobody else from it", async () => {
+  const [leaving, other, first] = people;
+  if (!leaving || !other || !first) throw new Error("There are people");
+  const full = await otto.createsEvent({ capacity: 1 });
+  await first.books(full);
+  await whileLocked("SELECT FROM users WHERE id = $1 FOR UPDATE", leaving, async () => {
+    const answer = await leaving.tries("POST", `/events/${full.id}/waitlist`, { quantity: 1 });
+    expectRefusal(answer, 503, "SERVICE_UNAVAILABLE");
+    expect(await other.waitsFor(full)).toBe(1);
   });
 });

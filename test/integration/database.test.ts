@@ -1,9 +1,9 @@
 import { type AddressInfo, createServer } from "node:net";
-import { type Database, openDatabase } from "../../lib/database";
+import { type Database, openDatabase, type Transaction } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import { type Counters, openCounters } from "../support/counters";
 import { eventually } from "../support/eventually";
-import { whileOpen } from "../support/transaction";
+import { type OpenTransaction, whileOpen } from "../support/transaction";
 
 /** The pool of connections when the server behind it is not what it should be. */
 let counters: Counters;
@@ -126,38 +126,50 @@ test("of two transactions in a deadlock both come through", async () => {
   expect(await answersOf("SELECT value FROM counters")).toEqual([{ value: 2 }, { value: 2 }]);
 });
 
+/** Something that is waited for until a test lets go. */
+function gate() {
+  let letGo = () => {};
+  const isOpen = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  return { isOpen, letGo };
+}
+
+/** A pool, and a way to raise a counter in it, which is locked for that. */
+const inPool = async (
+  { parameters = "", connections = 10 },
+  work: (
+    pool: Database,
+    raise: (lane?: string, id?: number) => Promise<unknown>,
+  ) => Promise<unknown>,
+): Promise<void> => {
+  const pool = openDatabase(`${counters.server.url}${parameters}`, { connections });
+  const raise = (lane?: string, id = 1) =>
+    pool.transaction((transaction, lock) => lock(() => raised(pool, transaction, id)), {
+      ...(lane === undefined ? {} : { lane }),
+    });
+  try {
+    await work(pool, raise);
+  } finally {
+    await pool.close();
+  }
+};
+const raised = (pool: Database, transaction: Transaction, id: number) =>
+  pool.query(
+    "UPDATE counters SET value = value + 1 WHERE id = $id RETURNING id",
+    { id },
+    transaction,
+  );
+const holding = <T>(id: number, work: (holder: OpenTransaction) => Promise<T>) =>
+  whileOpen(counters.server, "SELECT FROM counters WHERE id = $1 FOR UPDATE", [id], work);
+
 describe("A transaction in a lane", () => {
-  /** A pool, and a way to raise one of the counters in it. */
-  const inPool = async (
-    parameters: string,
-    work: (pool: Database, raise: (lane?: string) => Promise<unknown>) => Promise<void>,
-  ): Promise<void> => {
-    const pool = openDatabase(`${counters.server.url}${parameters}`, { connections: 10 });
-    const raise = (lane?: string) =>
-      pool.transaction(
-        (transaction) =>
-          pool.query(
-            "UPDATE counters SET value = value + 1 WHERE id = 1 RETURNING id",
-            {},
-            transaction,
-          ),
-        lane === undefined ? {} : { lane },
-      );
-    try {
-      await work(pool, raise);
-    } finally {
-      await pool.close();
-    }
-  };
   beforeEach(() => counters.reset());
 
   test("does not stand behind those that are in none", () =>
-    inPool("", async (pool, raise) => {
-      let letGo = () => {};
-      const gate = new Promise<void>((resolve) => {
-        letGo = resolve;
-      });
-      const others = Array.from({ length: 30 }, () => pool.transaction(() => gate));
+    inPool({}, async (pool, raise) => {
+      const { isOpen, letGo } = gate();
+      const others = Array.from({ length: 30 }, () => pool.transaction(() => isOpen));
       await raise("one");
       letGo();
       await Promise.all(others);
@@ -165,40 +177,150 @@ describe("A transaction in a lane", () => {
     }));
 
   test("waits for a row as long as anything does, and leaves its place to other lanes meanwhile", () =>
-    inPool("?lock_timeout=20000", (pool, raise) =>
-      whileOpen(
-        counters.server,
-        "SELECT FROM counters WHERE id = 1 FOR UPDATE",
-        [],
-        async (holder) => {
-          const waiting = Array.from({ length: 5 }, (_, lane) => raise(`held ${lane}`));
-          await holder.isWaitedFor(1);
-          // Two places for lanes, five of which have to wait.
-          await pool.transaction(() => answers(), { lane: "free" });
-          expect(await counters.values()).toEqual([0, 0]);
-          await holder.commits();
-          await Promise.all(waiting);
-          expect(await counters.values()).toEqual([5, 0]);
-        },
-      ),
+    inPool({ parameters: "?lock_timeout=20000" }, (pool, raise) =>
+      holding(1, async (holder) => {
+        const waiting = Array.from({ length: 5 }, (_, lane) => raise(`held ${lane}`));
+        await holder.isWaitedFor(1);
+        // Two places for lanes, five of which have to wait.
+        await pool.transaction(() => answers(), { lane: "free" });
+        expect(await counters.values()).toEqual([0, 0]);
+        await holder.commits();
+        await Promise.all(waiting);
+        expect(await counters.values()).toEqual([5, 0]);
+      }),
     ));
 
-  test.each(["", "?lock_timeout=3s", "?lock_timeout=0", "?lock_timeout=2500"])(
+  test.each([
+    ["", 3_000],
+    ["?lock_timeout=3s", 3_000],
+    ["?lock_timeout=0", 3_000],
+    ["?lock_timeout=1200", 1_200],
+  ])(
     "waits for some seconds and is refused then, with «%s» at the end of the database's address",
-    (parameters) =>
-      inPool(parameters, (_pool, raise) =>
-        whileOpen(
-          counters.server,
-          "SELECT FROM counters WHERE id = 1 FOR UPDATE",
-          [],
-          async (holder) => {
-            const refused = [raise("one"), raise("one")];
-            await holder.isWaitedFor(1);
-            // Whoever stands behind is refused with who came first.
-            for (const one of refused) await expect(one).rejects.toMatchObject(unavailable);
-          },
-        ),
+    (parameters, ms) =>
+      inPool({ parameters }, (_pool, raise) =>
+        holding(1, async () => {
+          const startedAt = performance.now();
+          const refused = await Promise.allSettled([raise("one"), raise("one")]);
+          // Whoever stands behind is refused with who came first; between two tries nothing is waited for.
+          expect(refused).toEqual([
+            { status: "rejected", reason: expect.objectContaining(unavailable) },
+            { status: "rejected", reason: expect.objectContaining(unavailable) },
+          ]);
+          expect(performance.now() - startedAt).toBeGreaterThan(ms * 0.8);
+        }),
       ),
     15_000,
   );
+
+  describe("whose own row is free", () => {
+    /** In the lane, with its row locked, raises the second counter as well. */
+    const raiseBoth = (pool: Database) =>
+      pool.transaction(
+        async (transaction, lock) => {
+          await lock(() => raised(pool, transaction, 1));
+          await raised(pool, transaction, 2);
+        },
+        { lane: "one" },
+      );
+
+    test("waits for any other one in one go, as long as anything does", () =>
+      inPool({}, (pool) =>
+        holding(2, async (holder) => {
+          const [{ start }] = await counters.server.query("SELECT clock_timestamp() AS start");
+          const both = raiseBoth(pool);
+          await holder.isWaitedFor(1);
+          // Several times as long as a turn at the lane's own row, still in the statement that it began with.
+          await eventually(async () =>
+            expect(
+              await counters.server.query(
+                `SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database()
+                    AND clock_timestamp() - query_start > interval '500 ms' AND xact_start >= $1`,
+                [start],
+              ),
+            ).toHaveLength(1),
+          );
+          await holder.commits();
+          await both;
+          expect(await counters.values()).toEqual([1, 1]);
+        }),
+      ));
+
+    test("is refused alone where that one does not come; whoever stands behind has their turn", () =>
+      inPool({ parameters: "?lock_timeout=300" }, (pool, raise) =>
+        holding(2, async () => {
+          const refused = raiseBoth(pool);
+          const next = raise("one");
+          await expect(refused).rejects.toMatchObject(unavailable);
+          await next;
+          expect(await counters.values()).toEqual([1, 0]);
+        }),
+      ));
+  });
 });
+
+describe("What comes too late", () => {
+  beforeEach(() => counters.reset());
+
+  test.each([[{}], [{ lane: "one" }]])("is refused and not done: %j", (options) =>
+    inPool({}, async (pool) => {
+      const until = performance.now() + 50;
+      const late = (lane: typeof options) =>
+        pool.transaction(
+          async (transaction) => {
+            await raised(pool, transaction, 1);
+            await pool.query("SELECT pg_sleep(0.1)", {}, transaction);
+          },
+          { ...lane, until },
+        );
+      await expect(late(options)).rejects.toMatchObject(unavailable);
+      const prepared = pool.prepared(
+        async ({ query }) => {
+          await query("UPDATE counters SET value = value + 1 WHERE id = 1 RETURNING id", {});
+          await query("SELECT pg_sleep(0.1)", {});
+        },
+        { ...options, until: performance.now() + 50 },
+      );
+      await expect(prepared).rejects.toMatchObject(unavailable);
+      expect(await counters.values()).toEqual([0, 0]);
+    }),
+  );
+
+  test.each([
+    ["in its lane", ["one"]],
+    ["for a place", ["two", "three"]],
+  ])("is refused where it still waits %s, and not done", (_where, lanes) =>
+    inPool({}, async (pool, raise) => {
+      const { isOpen, letGo } = gate();
+      const others = lanes.map((lane) => pool.transaction(() => isOpen, { lane }));
+      const until = performance.now() + 50;
+      const waiting = pool.transaction((transaction) => raised(pool, transaction, 1), {
+        lane: "one",
+        until,
+      });
+      await expect(waiting).rejects.toMatchObject(unavailable);
+      letGo();
+      await Promise.all(others);
+      await raise("one", 2);
+      expect(await counters.values()).toEqual([0, 1]);
+    }),
+  );
+});
+
+test.each([3, 5, 6, 10])(
+  "of %i connections some are left, whatever waits in lanes, among changes and in lists",
+  (connections) =>
+    inPool({ connections }, async (pool) => {
+      const { isOpen, letGo } = gate();
+      const waiting = Array.from({ length: 10 }, (_, i) => [
+        pool.transaction(() => isOpen),
+        pool.transaction(() => isOpen, { lane: `${i}` }),
+        pool.list(() => pool.prepared(() => isOpen, { ahead: true })),
+      ]).flat();
+      const own = { ahead: true };
+      // Two at a time: one for the requests of a held event, one for all that is short.
+      await pool.prepared(() => pool.prepared(async () => {}, own), own);
+      letGo();
+      await Promise.all(waiting);
+    }),
+);

@@ -186,12 +186,12 @@ it("who fits on a waiting list is found without looking at all those who do not"
   const watched: Database = {
     ...database,
     prepared: (work, options) =>
-      database.prepared(({ query, ...rest }) => {
+      database.prepared(({ query, ...rest }, lock) => {
         const noted: typeof query = (sql, bind) => {
           if (sql.includes("size.seats")) asked.push({ sql, bind });
           return query(sql, bind);
         };
-        return work({ ...rest, query: noted });
+        return work({ ...rest, query: noted }, lock);
       }, options),
   };
   const clock = { now: () => NOW };
@@ -294,21 +294,20 @@ describe("a batch of bookings is decided and written without reading what others
     const watched: Database = {
       ...database,
       prepared: (work, options) =>
-        database.prepared(
-          ({ query, commit, ...rest }) =>
-            work({
-              ...rest,
-              query: (sql, bind) => {
-                statements.push({ sql, bind });
-                return query(sql, bind);
-              },
-              commit: (commands) => {
-                statements.push(...commands);
-                return commit(commands);
-              },
-            }),
-          options,
-        ),
+        database.prepared(({ query, commit, ...rest }, lock) => {
+          const noted: typeof rest & { query: typeof query; commit: typeof commit } = {
+            ...rest,
+            query: (sql, bind) => {
+              statements.push({ sql, bind });
+              return query(sql, bind);
+            },
+            commit: (commands) => {
+              statements.push(...commands);
+              return commit(commands);
+            },
+          };
+          return work(noted, lock);
+        }, options),
     };
     const batches = bookingBatches(watched, systemClock, loadConfig({}));
     const ask = (userId: string, i: number) =>

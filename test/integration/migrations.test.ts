@@ -298,6 +298,7 @@ describe("What no row may be, whoever writes it", () => {
 describe("Models", () => {
   /** Tables that are read and written with SQL alone, so that a model would have nobody to use it. */
   const WITHOUT_MODEL: Readonly<Record<string, string>> = {
+    awaited_sales: "written with the change of an event",
     bookings: "written in batches, straight over the driver",
     follows: "written under the locks of two people",
     idempotency_keys: "belongs to a mixin, and is written in the transaction of whoever uses it",

@@ -4,6 +4,7 @@ import { tellMoments } from "../../services/events/events.moments";
 import { eventsStore } from "../../services/events/events.store";
 import { createTestDatabase } from "../support/database";
 import { eventually } from "../support/eventually";
+import { intercepted } from "../support/intercepted";
 import { MovableClock } from "../support/movable-clock";
 import { Api, type Event, type Person } from "../support/people";
 import { expectRefusal } from "../support/refusals";
@@ -149,6 +150,32 @@ describe("The start of a sale", () => {
     expect(await countOf(alice, "sale.started")).toBe(1);
   });
 
+  test("is told each time that it begins, however a host moves it to and fro", async () => {
+    const event = await hanna.createsEvent({ saleStartsAt: clock.inMinutes(30) });
+    await isInterested(alice, event);
+    const moves = (saleStartsAt: string | null) => change(event, { saleStartsAt });
+    // Begins, and that it has begun before than that does not make it begin again.
+    await moves(null);
+    await alice.isTold("sale.started");
+    for (const minutes of [-1, -60 * 24]) await moves(clock.inMinutes(minutes));
+    await allIsTold();
+    expect(await countOf(alice, "sale.started")).toBe(1);
+    // Is to come again, and then it is as it was when it was told.
+    await moves(clock.inMinutes(30));
+    await moves(clock.inMinutes(-1));
+    await alice.isTold("sale.started", 2);
+    // Is to come, and begins while nobody can book.
+    await moves(clock.inMinutes(30));
+    await hanna.does(200, "POST", `/events/${event.id}/postpone`, {});
+    await moves(null);
+    await allIsTold();
+    expect(await countOf(alice, "sale.started")).toBe(2);
+    await hanna.does(200, "POST", `/events/${event.id}/publish`);
+    await alice.isTold("sale.started", 3);
+    const awaited = "SELECT * FROM awaited_sales WHERE event_id = $1";
+    expect(await system.database.query(awaited, [event.id])).toEqual([]);
+  });
+
   test("is not told of an event that is postponed until it is on again, nor of one that was cancelled", async () => {
     const saleStartsAt = clock.inMinutes(10);
     const [postponed, cancelled] = [
@@ -243,11 +270,22 @@ describe("An event that is near", () => {
   });
 });
 
-/** Two nodes that look for what is due at the same time; gives how often each of the events was told. */
-async function raceOfTwo(prepare: string): Promise<number[]> {
+/** Two nodes that look for what is due at the same time. */
+interface Race {
+  /** What is told of each of the events. */
+  action: "saleStarted" | "reminderDue";
+  prepare: string;
+  /** What becomes of the statements of both. */
+  rewritten?: (sql: string) => string;
+}
+
+/** Gives how often each of the events was told. */
+async function raceOfTwo({ action, prepare, rewritten = (sql) => sql }: Race): Promise<number[]> {
   const EVENTS = 250;
   const database = await createTestDatabase();
-  const pools = [1, 2].map(() => openDatabase(database.url, { connections: 2 }));
+  const pools = [1, 2].map(() =>
+    intercepted(rewritten)(openDatabase(database.url, { connections: 2 })),
+  );
   try {
     await database.query(
       `WITH host AS (
@@ -255,8 +293,8 @@ async function raceOfTwo(prepare: string): Promise<number[]> {
          VALUES (gen_random_uuid(), 'Hanna', 'hanna@example.org', 'host', 'none', now(), now()) RETURNING id)
        INSERT INTO events (id, host_id, title, start_date_time, end_date_time, time_zone, capacity, price, tags,
                            status, sale_starts_at, created_at, updated_at)
-       SELECT gen_random_uuid(), host.id, 'Recital', now() + interval '9 days', now() + interval '10 days', 'UTC', 1,
-              0, '{}', 'published', now() - interval '1 minute', now(), now()
+       SELECT gen_random_uuid(), host.id, 'Recital', now() + interval '30 minutes', now() + interval '10 days', 'UTC',
+              1, 0, '{}', 'published', now() - interval '1 minute', now(), now()
          FROM host, generate_series(1, ${EVENTS})`,
     );
     await database.query(prepare);
@@ -265,7 +303,8 @@ async function raceOfTwo(prepare: string): Promise<number[]> {
     for (const node of nodes) node.soon(0);
     const told = () =>
       database.query(
-        "SELECT count(*)::int AS times FROM outbox WHERE action = 'saleStarted' GROUP BY aggregate_id",
+        "SELECT count(*)::int AS times FROM outbox WHERE action = $1 GROUP BY aggregate_id",
+        [action],
       );
     await eventually(async () => expect(await told()).toHaveLength(EVENTS));
     await Promise.all(nodes.map((node) => node.stop()));
@@ -276,14 +315,26 @@ async function raceOfTwo(prepare: string): Promise<number[]> {
   }
 }
 
-describe("Two nodes at once", () => {
+describe.each<Race & { guard: string; unguarded: Partial<Race> }>([
+  {
+    action: "saleStarted",
+    prepare: "INSERT INTO awaited_sales SELECT id, sale_starts_at FROM events",
+    guard: "the lock under which one of them takes it",
+    unguarded: { rewritten: (sql) => sql.replace("FOR UPDATE OF a SKIP LOCKED", "") },
+  },
+  {
+    action: "reminderDue",
+    prepare: "SELECT",
+    guard: "the key that tells the second of the first",
+    unguarded: { prepare: "ALTER TABLE told_moments DROP CONSTRAINT told_moments_pkey" },
+  },
+])("Two nodes at once, of $action", ({ guard, unguarded, ...race }) => {
   test("tell what is due once", async () => {
-    expect(new Set(await raceOfTwo("SELECT"))).toEqual(new Set([1]));
+    expect(new Set(await raceOfTwo(race))).toEqual(new Set([1]));
   });
 
-  test("and without the key that tells the second of the first, some of it twice", async () => {
-    const unguarded = "ALTER TABLE told_moments DROP CONSTRAINT told_moments_pkey";
-    expect(Math.max(...(await raceOfTwo(unguarded)))).toBe(2);
+  test(`and without ${guard}, some of it twice`, async () => {
+    expect(Math.max(...(await raceOfTwo({ ...race, ...unguarded })))).toBe(2);
   });
 });
 

@@ -50,14 +50,14 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "users.delete": [
     ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions", "-follows"],
-    ...["-interests", "-told_moments"],
+    ...["-interests", "-told_moments", "-awaited_sales"],
     ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
     ...["events.*", "-events"],
     ...[...CANCELS_BOOKINGS, ...PROMOTES],
   ],
   "users.follow": ["+follows"],
   "users.unfollow": ["-follows"],
-  "events.create": ["+events", "+idempotency_keys", "+outbox"],
+  "events.create": ["+events", "+awaited_sales", "+idempotency_keys", "+outbox"],
   "events.update": [
     ...["title", "description", "location", "latitude", "longitude", "start_date_time"],
     ...[
@@ -72,7 +72,7 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
     ...["sale_starts_at", "sale_ends_at", "version", "updated_at"],
   ]
     .map((column) => `events.${column}`)
-    .concat(PROMOTES),
+    .concat("+awaited_sales", "-awaited_sales", "awaited_sales.opens_at", PROMOTES),
   "events.publish": ["events.status", "events.version", "events.updated_at", ...PROMOTES],
   "events.postpone": [
     ...["status", "version", "updated_at", "start_date_time", "end_date_time"].map(
@@ -82,11 +82,18 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "events.cancel": [
     ...["events.status", "events.version", "events.updated_at", "events.cancelled_because"],
-    ...["-waitlist", ...CANCELS_BOOKINGS],
+    ...["-waitlist", "-awaited_sales", ...CANCELS_BOOKINGS],
   ],
   "events.delete": [
     ...["events.status", "events.version", "events.updated_at", "events.deleted_at"],
-    ...["-events", "-waitlist", "-interests", "-told_moments", ...CANCELS_BOOKINGS],
+    ...[
+      "-events",
+      "-waitlist",
+      "-interests",
+      "-told_moments",
+      "-awaited_sales",
+      ...CANCELS_BOOKINGS,
+    ],
   ],
   "events.expressInterest": ["+interests"],
   "events.withdrawInterest": ["-interests"],
@@ -124,10 +131,11 @@ const BY_THE_CLOCK: readonly unknown[] = ["saleStarted", "reminderDue"];
  * may belong to an earlier request, and of what the clock brings no request knows.
  */
 const isOfNoRequest = ({ table, before, after }: Change): boolean =>
-  !before &&
-  (table === "notifications" ||
-    table === "told_moments" ||
-    (table === "outbox" && BY_THE_CLOCK.includes(after?.action)));
+  before
+    ? table === "awaited_sales" && !after
+    : table === "notifications" ||
+      table === "told_moments" ||
+      (table === "outbox" && BY_THE_CLOCK.includes(after?.action));
 
 const told = ({ table, before, after, columns }: Change): string =>
   before && after

@@ -11,7 +11,7 @@ export const intercepted =
     ...database,
     query: async (sql, bind, transaction) => database.query(await show(sql), bind, transaction),
     prepared: (work, options) =>
-      database.prepared(({ query, ...rest }) => {
+      database.prepared(({ query, ...rest }, lock) => {
         let before: Promise<unknown> | undefined;
         const inOrder: Query = (sql, bind) => {
           const shown = before ? before.then(() => show(sql)) : show(sql);
@@ -24,6 +24,6 @@ export const intercepted =
           for (const command of commands) shown.push({ ...command, sql: await show(command.sql) });
           await rest.commit(shown);
         };
-        return work({ ...rest, query: inOrder, commit });
+        return work({ ...rest, query: inOrder, commit }, lock);
       }, options),
   });

@@ -8,6 +8,8 @@ export interface OpenTransaction {
   waiting(): Promise<number>;
   /** Until so many do, at the least. */
   isWaitedFor(by: number): Promise<void>;
+  /** Until somebody waits for what this very transaction has locked, whatever others wait for. */
+  isInTheWay(): Promise<void>;
   commits(): Promise<void>;
 }
 
@@ -22,6 +24,7 @@ export async function whileOpen<T>(
   await client.connect();
   try {
     await client.query("BEGIN");
+    const { rows } = await client.query("SELECT pg_backend_pid() AS pid");
     await client.query(sql, values);
     const waiting = async () => {
       const rows = await database.query(
@@ -34,6 +37,14 @@ export async function whileOpen<T>(
       waiting,
       isWaitedFor: (by) =>
         eventually(async () => expect(await waiting()).toBeGreaterThanOrEqual(by)),
+      isInTheWay: () =>
+        eventually(async () => {
+          const behind = await database.query(
+            "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))",
+            [rows[0].pid],
+          );
+          expect(behind).not.toEqual([]);
+        }),
       async commits() {
         await client.query("COMMIT");
       },

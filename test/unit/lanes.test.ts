@@ -1,8 +1,14 @@
 import { createLanes } from "../../lib/lanes";
 
 const HELD = new Error("Held");
-const lanesOf = (waiting = 10, waitMs = 60_000) =>
-  createLanes({ waiting, waitMs, cannotBeHad: (error) => error === HELD });
+/** Lanes in which nothing waits for longer than so many milliseconds. */
+function lanesOf(waiting = 10, waitMs = 60_000) {
+  const lanes = createLanes({ waiting, cannotBeHad: (error) => error === HELD });
+  return {
+    run: <T>(lane: string, work: () => Promise<T>) =>
+      lanes.run(lane, work, performance.now() + waitMs),
+  };
+}
 
 /** Work that ends when a test likes. */
 function piece() {

@@ -68,11 +68,14 @@ export interface TransactionOptions {
    * while somebody else holds that row it keeps nobody but its own lane waiting.
    */
   lane?: string;
-  /** When it must have come to its COMMIT, by `performance.now()`; ten seconds from now unless told. */
+  /**
+   * When it must have come to its COMMIT, by `performance.now()`; unless told ten seconds from now, and whenever it has
+   * where it goes ahead.
+   */
   until?: number;
 }
 export interface AheadOptions {
-  /** Does not queue behind other changes, and takes its time; whoever asks for that runs a few at a time at most. */
+  /** Does not queue behind other changes; whoever asks for that runs a few at a time at most. */
   ahead?: boolean;
   /** How long {@link Lock} waits, in milliseconds, where that is to be less than usual. */
   lockTimeoutMs?: number;
@@ -236,9 +239,9 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     define: { underscored: true, timestamps: false, freezeTableName: true },
   });
 
-  // Three in ten connections for each, at the most, and two for changes that wait for an event's row: whoever waits for
-  // a lock or reads a long list leaves the others to bookings, which go ahead of other changes, and to short
-  // statements, on which sign-in, health and everything else depend. Of a small pool all of them share one.
+  // Three in ten connections for changes, at the most, two for those that wait for an event's row, and two for long
+  // lists: whoever waits for a lock or reads much leaves the others to bookings, which go ahead of other changes, and to
+  // short statements, on which sign-in, health and everything else depend. Of a small pool all of them share one.
   const queueOf = (share: number) =>
     createWorkQueue({
       concurrency: Math.max(1, Math.floor(options.connections * share)),
@@ -249,7 +252,7 @@ export function openDatabase(url: string, options: PoolOptions): Database {
   const isSmall = options.connections < ENOUGH_FOR_ALL;
   // Of their own: who comes one at a time must not stand behind crowds who do not.
   const inLanes = isSmall ? changes : queueOf(0.2);
-  const lists = isSmall ? changes : queueOf(0.3);
+  const lists = isSmall ? changes : queueOf(0.2);
 
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -275,22 +278,30 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     waiting: MOST_IN_LANE,
     cannotBeHad: (error) => error instanceof RowHeld,
   });
-  /** Tries again and again for as long as anybody waits for a lock; in between other lanes have the place. */
+  /**
+   * Tries again and again for as long as anybody waits for a lock; in between other lanes have the place, and those that
+   * come for the first time before those that did not get what they wanted.
+   */
   const patiently = async <T>(
     attempt: (lockTimeoutMs: number) => Promise<T>,
     until: number,
   ): Promise<T> => {
     // What counts is how long the lock was waited for, not for a place to do so.
-    for (let left = lockTimeoutMs; ; ) {
+    for (let left = lockTimeoutMs, again = false; ; again = true) {
       let startedAt = 0;
       try {
-        return await inLanes.run(() => {
-          startedAt = performance.now();
-          return untilItWins(() => attempt(Math.max(1, Math.min(TRY_MS, Math.round(left)))));
-        }, until);
+        return await inLanes.run(
+          () => {
+            startedAt = performance.now();
+            return untilItWins(() => attempt(Math.max(1, Math.min(TRY_MS, Math.round(left)))));
+          },
+          { until, again },
+        );
       } catch (error) {
         left -= performance.now() - startedAt + BETWEEN_TRIES_MS;
-        if (!(error instanceof RowHeld) || left <= 0 || performance.now() > until) throw error;
+        if (!(error instanceof RowHeld) || left <= 0) throw error;
+        // Whose own time is up says nothing about those behind, who have only begun to wait.
+        checkInTime(until);
       }
       await pause(BETWEEN_TRIES_MS * (0.5 + Math.random()));
     }
@@ -300,12 +311,14 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     options: TransactionOptions & Pick<AheadOptions, "ahead">,
     attempt: (until: number, lockTimeoutMs?: number) => Promise<T>,
   ): Promise<T> => {
-    if (options.ahead) return untilItWins(() => attempt(Number.POSITIVE_INFINITY));
+    if (options.ahead) {
+      return untilItWins(() => attempt(options.until ?? Number.POSITIVE_INFINITY));
+    }
     // Steps of an update, which have no limit for a statement either, take as long as they take.
     const longestMs = statementTimeoutMs ? DONE_WITHIN_MS : Number.POSITIVE_INFINITY;
     const { lane, until = performance.now() + longestMs } = options;
     return lane === undefined
-      ? changes.run(() => untilItWins(() => attempt(until)), until)
+      ? changes.run(() => untilItWins(() => attempt(until)), { until })
       : lanes.run(lane, () => patiently((ms) => attempt(until, ms), until), until);
   };
 
@@ -350,8 +363,19 @@ export function openDatabase(url: string, options: PoolOptions): Database {
               if (locked.status === "fulfilled") return locked.value;
               throw asHeld(locked.reason);
             };
-            const result = await work(prepared, lock);
-            checkInTime(until);
+            let isCommitted = false;
+            const result = await work(
+              {
+                ...prepared,
+                async commit(commands) {
+                  checkInTime(until);
+                  await prepared.commit(commands);
+                  isCommitted = true;
+                },
+              },
+              lock,
+            );
+            if (!isCommitted) checkInTime(until);
             return result;
           },
           lockTimeoutMs,

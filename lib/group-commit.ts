@@ -22,8 +22,13 @@ export interface GroupCommitOptions<Q, A> {
   waitingInLane: number;
   /** Lanes that wait for somebody else at a time, each with a transaction of its own. */
   lanes: number;
-  /** For so long, in milliseconds, a lane tries to have what somebody else holds; then all in it are refused. */
+  /** For so long, in milliseconds, a lane is held by somebody else at the most; then all in it are refused. */
   laneWaitMs: number;
+  /**
+   * Milliseconds from when a request came in which it must have begun, and in which it must be done: whoever asked has
+   * gone after that. As long as it takes unless told.
+   */
+  withinMs?: { begun: number; done: number };
   /** What a request needs for itself alone for a moment: requests of one lane are held up together. */
   laneOf(request: Q): string;
   /**
@@ -31,8 +36,9 @@ export interface GroupCommitOptions<Q, A> {
    *
    * @param wait false: what somebody else holds is given back as held; true: all are of one lane, and it waits for a
    *   moment before it gives that back, so that a lane that is held for long does not keep the place of another one
+   * @param until when it must have come to its COMMIT, by `performance.now()`; nothing may be done after that
    */
-  commit(requests: Q[], wait: boolean): Promise<Settled<A>[]>;
+  commit(requests: Q[], wait: boolean, until: number): Promise<Settled<A>[]>;
   /** Whether a batch failed for one of its requests, so that the others are to be tried without it. */
   isOnesFault(error: unknown): boolean;
 }
@@ -41,7 +47,8 @@ export interface GroupCommit<Q, A> {
   /**
    * Puts a request into the next batch; requests of one lane are decided in order of arrival.
    *
-   * @throws ServiceUnavailable at once when too many wait, in all or in a lane that is held
+   * @throws ServiceUnavailable at once when too many wait, in all or in a lane that is held; later when it could not
+   *   be done in time, and was not done
    */
   submit(request: Q): Promise<A>;
   /** Resolves when nothing waits and nothing is under way. */
@@ -53,6 +60,8 @@ type Final<A> = Exclude<Settled<A>, { readonly held: true }>;
 
 interface Entry<Q, A> {
   request: Q;
+  /** When it came, by `performance.now()`. */
+  cameAt: number;
   settle(outcome: Final<A>): void;
 }
 
@@ -70,6 +79,7 @@ function fewestFirst<T>(all: readonly T[], laneOf: (one: T) => string): readonly
   return counts.size > 1 ? all.toSorted((a, b) => countOf(a) - countOf(b)) : all;
 }
 
+const tooLong = () => ({ error: new ServiceUnavailable({ retryAfter: 1 }) });
 /** For a commit that forgets a request: whoever sent it must not wait for ever. */
 const LOST = { error: new Error("A batch has lost a request") };
 const HELD = { held: true } as const;
@@ -84,8 +94,8 @@ const HELD = { held: true } as const;
 export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): GroupCommit<Q, A> {
   const queue: Entry<Q, A>[] = [];
   const held = new Map<string, Entry<Q, A>[]>();
-  /** How long each lane has waited for somebody else since anything could be done there, in milliseconds. */
-  const waitedMs = new Map<string, number>();
+  /** Since when somebody else holds each lane without a break, by `performance.now()`. */
+  const heldSince = new Map<string, number>();
   /** Lanes that are held up and wait for a transaction of their own. */
   const lanesWaiting: string[] = [];
   let lanesUnderWay = 0;
@@ -103,6 +113,22 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     becameIdle = [];
   };
 
+  /** Those who have not waited for too long; the others are refused. */
+  const inTime = (entries: Entry<Q, A>[]): Entry<Q, A>[] => {
+    const begunMs = options.withinMs?.begun ?? Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    return entries.filter((entry) => {
+      const isInTime = now - entry.cameAt <= begunMs;
+      if (!isInTime) settle(entry, tooLong());
+      return isInTime;
+    });
+  };
+
+  /** Until when these are to be done, all of them. */
+  const untilOf = (entries: Entry<Q, A>[]): number =>
+    Math.min(...entries.map(({ cameAt }) => cameAt)) +
+    (options.withinMs?.done ?? Number.POSITIVE_INFINITY);
+
   const isForAll = (outcome: Outcome<A>): outcome is { readonly error: unknown; forAll: true } =>
     "forAll" in outcome;
 
@@ -112,6 +138,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       return await options.commit(
         entries.map(({ request }) => request),
         wait,
+        untilOf(entries),
       );
     } catch (error) {
       if (!options.isOnesFault(error)) return entries.map(() => ({ error, forAll: true }));
@@ -137,7 +164,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
 
   const waitInLane = (others: Entry<Q, A>[], entry: Entry<Q, A>) => {
     if (others.length < options.waitingInLane) others.push(entry);
-    else settle(entry, { error: new ServiceUnavailable({ retryAfter: 1 }) });
+    else settle(entry, tooLong());
   };
 
   /** These are held. Whoever of their lanes is still in the queue came after them and before all who come now. */
@@ -150,6 +177,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if (others) waitInLane(others, entry);
       else {
         held.set(lane, [entry]);
+        heldSince.set(lane, performance.now());
         lanesWaiting.push(lane);
       }
     }
@@ -164,12 +192,12 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
   const runLane = async (lane: string) => {
     lanesUnderWay++;
     const entries = held.get(lane) ?? [];
-    const some = entries.splice(0, options.most);
-    const startedAt = performance.now();
-    const outcomes = await decide(some, true);
-    const isStuck = outcomes.every((outcome) => "held" in outcome && outcome.byOthers);
-    const waited = isStuck ? (waitedMs.get(lane) ?? 0) + performance.now() - startedAt : 0;
-    waitedMs.set(lane, waited);
+    const some = inTime(entries.splice(0, options.most));
+    const outcomes = some.length > 0 ? await decide(some, true) : [];
+    const now = performance.now();
+    const isStuck =
+      some.length > 0 && outcomes.every((outcome) => "held" in outcome && outcome.byOthers);
+    if (!isStuck) heldSince.set(lane, now);
     // What cannot be had for these, who came first, is not waited for again for those behind them.
     const cannotBeHad = outcomes.find(isForAll);
     if (cannotBeHad) for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
@@ -179,16 +207,15 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if ("held" in outcome) again.push(entry);
       else settle(entry, outcome);
     });
-    if (!isStuck || waited < options.laneWaitMs) entries.unshift(...again);
-    else {
-      const tooLong = { error: new ServiceUnavailable({ retryAfter: 1 }) };
-      for (const entry of [...again, ...entries.splice(0)]) settle(entry, tooLong);
-    }
+    // Its turns included in which others had theirs: it is about how long somebody waits.
+    if (now - (heldSince.get(lane) ?? now) < options.laneWaitMs || !isStuck) {
+      entries.unshift(...again);
+    } else for (const entry of [...again, ...entries.splice(0)]) settle(entry, tooLong());
     // Behind the others that wait for a place: a lane that is held for long must not keep theirs.
     if (entries.length > 0) lanesWaiting.push(lane);
     else {
       held.delete(lane);
-      waitedMs.delete(lane);
+      heldSince.delete(lane);
     }
     lanesUnderWay--;
     runLanes();
@@ -206,7 +233,8 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     if (batchUnderWay) return;
     batchUnderWay = true;
     while (queue.length > 0) {
-      const some = queue.splice(0, options.most);
+      const some = inTime(queue.splice(0, options.most));
+      if (some.length === 0) continue;
       const outcomes = await decide(some, false);
       const heldUp: Entry<Q, A>[] = [];
       const decided: [Entry<Q, A>, Final<A>][] = [];
@@ -233,6 +261,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       return new Promise<A>((resolve, reject) => {
         const entry: Entry<Q, A> = {
           request,
+          cameAt: performance.now(),
           settle(outcome) {
             if ("answer" in outcome) resolve(outcome.answer);
             else reject(outcome.error);

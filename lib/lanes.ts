@@ -26,16 +26,20 @@ export function createLanes(options: {
         lanes.get(lane) ?? createWorkQueue({ concurrency: 1, waiting: options.waiting });
       lanes.set(lane, queue);
       try {
-        return await queue.run(async () => {
-          try {
-            return await work();
-          } catch (error) {
-            if (options.cannotBeHad(error)) queue.refuseWaiting(error);
-            throw error;
-          }
-        }, until);
+        return await queue.run(
+          async () => {
+            try {
+              return await work();
+            } catch (error) {
+              if (options.cannotBeHad(error)) queue.refuseWaiting(error);
+              throw error;
+            }
+          },
+          { until },
+        );
       } finally {
-        if (queue.isIdle()) lanes.delete(lane);
+        // Another one may have come into its place meanwhile.
+        if (queue.isIdle() && lanes.get(lane) === queue) lanes.delete(lane);
       }
     },
   };

@@ -5,11 +5,12 @@ export interface WorkQueue {
   /**
    * Runs `work` as soon as there is room, in order of arrival.
    *
-   * @param until when it must have begun, by `performance.now()`; whenever its turn comes unless told
+   * @param when.until when it must have begun, by `performance.now()`; whenever its turn comes unless told
+   * @param when.again whether it had a turn already, and stands behind all that have had none
    * @throws ServiceUnavailable at once when too many wait or it would take too long, with the seconds after
    *   which room is likely; or when its turn has not come by `until`. It is not done then
    */
-  run<T>(work: () => Promise<T>, until?: number): Promise<T>;
+  run<T>(work: () => Promise<T>, when?: { until?: number; again?: boolean }): Promise<T>;
   /** Refuses all that wait, with this. */
   refuseWaiting(reason: unknown): void;
   /** Whether nothing runs and nothing waits. */
@@ -36,17 +37,18 @@ export function createWorkQueue(limits: {
   waiting: number;
   waitMs?: number;
 }): WorkQueue {
-  const waiting: Waiting[] = [];
+  const first: Waiting[] = [];
+  const again: Waiting[] = [];
   let running = 0;
   let typicalMs = 50;
 
   // The slot goes straight to who waits longest: were it free for a moment, a newcomer could take it as well.
   const release = () => {
-    const next = waiting.shift();
+    const next = first.shift() ?? again.shift();
     if (next) next.begin();
     else running--;
   };
-  const turn = (until: number): Promise<void> =>
+  const turn = (waiting: Waiting[], until: number): Promise<void> =>
     new Promise((resolve, reject) => {
       const refuse = (reason: unknown) => {
         clearTimeout(timer);
@@ -70,14 +72,15 @@ export function createWorkQueue(limits: {
       waiting.push(one);
     });
   return {
-    async run(work, until = Number.POSITIVE_INFINITY) {
+    async run(work, when = {}) {
       if (running >= limits.concurrency) {
-        const backlogMs = (waiting.length * typicalMs) / limits.concurrency;
+        const ahead = first.length + (when.again ? again.length : 0);
+        const backlogMs = (ahead * typicalMs) / limits.concurrency;
         const tooLong = limits.waitMs !== undefined && backlogMs > limits.waitMs;
-        if (waiting.length >= limits.waiting || tooLong) {
+        if (first.length + again.length >= limits.waiting || tooLong) {
           throw new ServiceUnavailable({ retryAfter: Math.max(1, Math.ceil(backlogMs / 1000)) });
         }
-        await turn(until);
+        await turn(when.again ? again : first, when.until ?? Number.POSITIVE_INFINITY);
       } else {
         running++;
       }
@@ -90,7 +93,7 @@ export function createWorkQueue(limits: {
       }
     },
     refuseWaiting(reason) {
-      for (const { refuse } of waiting.splice(0)) refuse(reason);
+      for (const { refuse } of [...first.splice(0), ...again.splice(0)]) refuse(reason);
     },
     isIdle: () => running === 0,
   };

@@ -60,23 +60,29 @@ export function authStore(database: Database) {
       passwordHash: string,
       tokenHash: Buffer,
     ): Promise<{ sessionId: string; role: Role } | undefined> {
-      return database.transaction(async (transaction) => {
-        const [user] = await database.query<{ role: Role }>(
-          `SELECT role FROM users
-            WHERE id = $userId AND password_hash = $passwordHash AND deleted_at IS NULL FOR SHARE`,
-          { userId, passwordHash },
-          transaction,
-        );
-        if (!user) return undefined;
-        const id = newId();
-        const createdAt = fn("now");
-        await sessions.create(
-          { id, userId, createdAt, expiresAt: inDays(SESSION_DAYS) },
-          { transaction },
-        );
-        await refreshTokens.create({ tokenHash, sessionId: id, createdAt }, { transaction });
-        return { sessionId: id, role: user.role };
-      });
+      return database.transaction(
+        async (transaction, lock) => {
+          const [user] = await lock(() =>
+            database.query<{ role: Role }>(
+              `SELECT role FROM users
+                WHERE id = $userId AND password_hash = $passwordHash AND deleted_at IS NULL FOR SHARE`,
+              { userId, passwordHash },
+              transaction,
+            ),
+          );
+          if (!user) return undefined;
+          const id = newId();
+          const createdAt = fn("now");
+          await sessions.create(
+            { id, userId, createdAt, expiresAt: inDays(SESSION_DAYS) },
+            { transaction },
+          );
+          await refreshTokens.create({ tokenHash, sessionId: id, createdAt }, { transaction });
+          return { sessionId: id, role: user.role };
+        },
+        // Somebody who tries to sign in again and again, while their row is held, keeps nobody else from it.
+        { lane: `session of ${userId}` },
+      );
     },
 
     /** Whose unspent token this is, in a session that lives. */

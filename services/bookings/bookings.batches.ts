@@ -7,6 +7,7 @@ import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
 import {
   type Database,
+  DONE_WITHIN_MS,
   type Lock,
   type PreparedWork,
   type Query,
@@ -14,6 +15,7 @@ import {
 } from "../../lib/database";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
+import { heldUsers } from "../../mixins/held-users";
 import {
   answersCommands,
   attemptUnderKey,
@@ -28,7 +30,6 @@ import { allocation } from "./bookings.allocation";
 import type { OwnBooking } from "./bookings.rules";
 import {
   CHUNK,
-  heldUsers,
   type LockedEvent,
   leavingCommands,
   lockEvents,
@@ -48,6 +49,8 @@ const MOST_WAITING = 4_000;
 const MOST_WAITING_FOR_EVENT = 512;
 /** So long a lane waits at a stretch; then the other events that are held have their turn. */
 const LANE_TRY_MS = 200;
+/** What has waited for longer is not begun any more: it must be done in {@link DONE_WITHIN_MS}, with its whole batch. */
+const BEGUN_WITHIN_MS = 8_000;
 /** Events at a time that somebody else holds and whose requests wait, each on a connection of its own. */
 const MOST_HELD_UP = 2;
 
@@ -335,7 +338,7 @@ export function bookingBatches(
   clock: Clock,
   config: Pick<Config, "bookingHoldSeconds" | "waitlistOfferSeconds" | "databasePool">,
 ): GroupCommit<BookingRequest, BookingAnswer> {
-  const attempt = (requests: BookingRequest[], wait: boolean) =>
+  const attempt = (requests: BookingRequest[], wait: boolean, until: number) =>
     database.prepared(
       async (work, lock) => {
         const { cases, now } = await read(work, requests, { wait, lock, clock });
@@ -347,12 +350,12 @@ export function bookingBatches(
         if (!written) work.nothingWritten();
         return cases.map(({ outcome }) => outcome ?? UNDECIDED);
       },
-      { ahead: true, ...(wait ? { lockTimeoutMs: LANE_TRY_MS } : {}) },
+      { ahead: true, until, ...(wait ? { lockTimeoutMs: LANE_TRY_MS } : {}) },
     );
   /** In a lane, what could not be had in a moment is tried again when the other lanes have had their turn. */
-  const attemptInLane = async (requests: BookingRequest[]): Promise<Outcome[]> => {
+  const attemptInLane = async (requests: BookingRequest[], until: number): Promise<Outcome[]> => {
     try {
-      return await attempt(requests, true);
+      return await attempt(requests, true, until);
     } catch (error) {
       if (!(error instanceof RowHeld)) throw error;
       return requests.map(() => ({ held: true, byOthers: true }));
@@ -363,13 +366,14 @@ export function bookingBatches(
     most: MOST_IN_BATCH,
     waiting: MOST_WAITING,
     waitingInLane: MOST_WAITING_FOR_EVENT,
-    // Of a small pool something must be left for everybody else.
-    lanes: Math.max(1, Math.min(MOST_HELD_UP, Math.floor(config.databasePool / 5))),
+    // Something must be left for everybody else.
+    lanes: Math.max(1, Math.min(MOST_HELD_UP, Math.floor(config.databasePool / 10))),
     laneWaitMs: database.lockTimeoutMs,
+    withinMs: { begun: BEGUN_WITHIN_MS, done: DONE_WITHIN_MS },
     laneOf: ({ eventId }) => eventId,
-    commit: (requests, wait) =>
+    commit: (requests, wait, until) =>
       attemptUnderKey(
-        () => (wait ? attemptInLane(requests) : attempt(requests, false)),
+        () => (wait ? attemptInLane(requests, until) : attempt(requests, false, until)),
         (error) => error instanceof KeyTaken,
       ),
     // What the database cannot do at the moment it can do for nobody; anything else may be one's own.

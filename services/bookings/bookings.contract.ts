@@ -260,7 +260,13 @@ export const bookings = defineContract({
       summary:
         "Free the seats of an event's lapsed holds, and give what is free to those who wait, as far as they fit",
       timeoutMs: LONG_WORK_MS,
-      params: { eventId: id() },
+      params: {
+        eventId: id(),
+        withinMs: described(
+          optional(integer({ min: 0, max: LONG_WORK_MS })),
+          "In so many milliseconds, or as much of it as can be done.",
+        ),
+      },
       result: object({
         expired: described(integer({ min: 0 }), "Holds that had lapsed."),
         promoted: described(integer({ min: 0 }), "People who have seats now."),

@@ -103,19 +103,6 @@ export async function lockEvent(
   return event === "held" ? undefined : event;
 }
 
-const LIVE_USERS = `
-  SELECT id FROM users WHERE id = ANY ($ids::uuid[]) AND deleted_at IS NULL`;
-
-/**
- * Which of these users, whose rows could not be had at once, are there all the same: somebody holds them, as who erases
- * them does for a moment.
- */
-export async function heldUsers(query: Query, userIds: readonly string[]): Promise<Set<string>> {
-  if (userIds.length === 0) return new Set();
-  const rows = await query<{ id: string }>(LIVE_USERS, { ids: [...new Set(userIds)] });
-  return new Set(rows.map(({ id }) => id));
-}
-
 /** What is told of an event of which somebody has something. */
 export const factsOfEvent = (event: LockedEvent) => ({
   eventId: event.id,

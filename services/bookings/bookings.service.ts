@@ -71,7 +71,8 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
         });
       },
 
-      $tidyUp: ({ params: { eventId } }) => store.tidyUpAll(eventId),
+      $tidyUp: ({ params: { eventId, withinMs } }) =>
+        store.tidyUpAll(eventId, withinMs === undefined ? undefined : performance.now() + withinMs),
 
       async $find({ params }) {
         return rules.withoutAttendee(await store.find(params.id));

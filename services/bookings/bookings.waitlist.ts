@@ -5,8 +5,9 @@
 import type { Clock } from "../../lib/clock";
 import type { Config } from "../../lib/config";
 import { type Database, DONE_WITHIN_MS, type Lock, type Query } from "../../lib/database";
-import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
+import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
+import { whyAbsent } from "../../mixins/held-users";
 import { type IdempotencyKey, idempotencyKey, once } from "../../mixins/idempotency";
 import { EventNotFound } from "../events/events.contract";
 import type { BookingsActions } from "./bookings.actions";
@@ -18,7 +19,7 @@ import {
   TicketsAvailable,
 } from "./bookings.contract";
 import { checkQuantity, checkShown, notOnSale, seatsLeft } from "./bookings.rules";
-import { heldUsers, lockEvent, somebodyFits } from "./bookings.seats";
+import { lockEvent, somebodyFits } from "./bookings.seats";
 import type { BookingsStore } from "./bookings.store";
 
 /** Seats became free between tidying up and deciding: to be tidied up once more. */
@@ -32,8 +33,7 @@ export interface WaitlistEntry {
   quantity: number;
 }
 
-// FOR KEY SHARE: whoever erases this user waits for us and finds the entry, or we find them erased. SKIP LOCKED: one who
-// is just being erased must not keep everybody else from the event meanwhile.
+// For the lock see mixins/held-users.ts.
 const STANDING = `
   SELECT EXISTS (SELECT 1 FROM bookings WHERE event_id = $eventId::uuid AND user_id = u.id
                     AND status IN ('pending', 'confirmed')) AS booked
@@ -68,10 +68,7 @@ export function waitlistStore(
     const closed = notOnSale(event, now);
     if (closed) throw closed;
     const [user] = await query<{ booked: boolean }>(STANDING, { eventId, userId });
-    if (!user) {
-      const isHeld = (await heldUsers(query, [userId])).has(userId);
-      throw isHeld ? new ServiceUnavailable({ retryAfter: 1 }) : new Unauthenticated({});
-    }
+    if (!user) throw await whyAbsent(query, userId);
     if (user.booked) throw new AlreadyBooked({ eventId });
     const available = seatsLeft(event);
     const { capacity } = event;

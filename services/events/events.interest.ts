@@ -1,6 +1,6 @@
 import type { Database } from "../../lib/database";
-import { Unauthenticated } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
+import { whyAbsent } from "../../mixins/held-users";
 import { EventNotFound } from "./events.contract";
 
 const LOCK_EVENT = "SELECT FROM events WHERE id = $eventId::uuid FOR KEY SHARE";
@@ -9,7 +9,7 @@ const EXPRESS = `
   INSERT INTO interests (event_id, user_id, created_at)
   SELECT e.id, u.id, $now::timestamptz FROM events e, users u
    WHERE e.id = $eventId::uuid AND e.deleted_at IS NULL AND u.id = $userId::uuid AND u.deleted_at IS NULL
-     FOR KEY SHARE OF u
+     FOR KEY SHARE OF u SKIP LOCKED
   ON CONFLICT (event_id, user_id) DO NOTHING RETURNING 1`;
 
 /** Who wants to be told when the sale of an event starts. */
@@ -18,9 +18,8 @@ export function eventsInterest(database: Database, clock: Kernel["clock"]) {
     /** @throws EventNotFound for one that was removed meanwhile; Unauthenticated for who was erased meanwhile */
     async express(eventId: string, userId: string): Promise<void> {
       const pair = { eventId, userId };
-      // FOR KEY SHARE: whoever erases the user waits for us and takes the row away, or we find them erased. In a lane:
-      // while a host holds the event's row, those who want this must not take a connection each, nor stand before
-      // those who leave it.
+      // In a lane: while a host holds the event's row, those who want this must not take a connection each, nor stand
+      // before those who leave it. For the lock of the user see mixins/held-users.ts.
       const made = await database.prepared(
         async ({ query }, lock) => {
           await lock(() => query(LOCK_EVENT, { eventId }));
@@ -35,7 +34,7 @@ export function eventsInterest(database: Database, clock: Kernel["clock"]) {
         pair,
       );
       if (there?.interest) return;
-      throw there?.event ? new Unauthenticated({}) : new EventNotFound({});
+      throw there?.event ? await whyAbsent(database.query, userId) : new EventNotFound({});
     },
 
     /** Also where there is none. */

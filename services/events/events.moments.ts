@@ -20,14 +20,15 @@ interface Moment {
 }
 
 // FOR KEY SHARE OF e, here and below: not of an event whose host is just changing it; the next round sees what has
-// become of it. What two nodes find at the same time, one of them takes. That an event is over ends the waiting too.
+// become of it. What two nodes find at the same time, one of them takes. Of what is over nobody is told; an event
+// that is postponed may still get other times, however long its old ones are past.
 const TAKE_SALES = `
   WITH due AS MATERIALIZED (
     SELECT a.event_id AS id, e.end_date_time > $now::timestamptz AS tell
       FROM awaited_sales a JOIN events e ON e.id = a.event_id
      WHERE a.opens_at <= $now::timestamptz
-       AND (e.end_date_time <= $now::timestamptz
-            OR (e.status = 'published' AND COALESCE(e.sale_ends_at > $now::timestamptz, true)))
+       AND e.status = 'published'
+       AND (e.end_date_time <= $now::timestamptz OR COALESCE(e.sale_ends_at > $now::timestamptz, true))
      ORDER BY a.opens_at, a.event_id LIMIT ${EVENTS_AT_ONCE}
        FOR UPDATE OF a SKIP LOCKED FOR KEY SHARE OF e SKIP LOCKED),
   taken AS (DELETE FROM awaited_sales USING due WHERE event_id = id)

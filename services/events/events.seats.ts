@@ -6,19 +6,24 @@ import { CapacityBelowSold } from "./events.contract";
 import type { Event } from "./events.rules";
 import type { EventsStore } from "./events.store";
 
-/** What a change of an event means for its seats, which are the business of bookings, in transactions of its own. */
+const msUntil = (until: number) => Math.max(0, Math.round(until - performance.now()));
+
+/**
+ * What a change of an event means for its seats, which are the business of bookings, in transactions of its own. All
+ * of it has the time of one change, until a moment by `performance.now()`: whoever asked has gone after that.
+ */
 export function eventsSeats(store: EventsStore, clock: Kernel["clock"]) {
   return {
     /**
      * An event after its free seats have gone to those who wait. Nobody else can take them before that, whenever it
-     * happens: a booking looks for those who wait first.
+     * happens: a booking looks for those who wait first. As it was where that cannot be done in time.
      */
     async promoted(
       event: Event,
-      { call, log }: { call: Call<Contracts>; log: Log },
+      { call, log, until }: { call: Call<Contracts>; log: Log; until: number },
     ): Promise<Event> {
       try {
-        await call("bookings.$tidyUp", { eventId: event.id });
+        await call("bookings.$tidyUp", { eventId: event.id, withinMs: msUntil(until) });
         // Read again in any case: somebody else may have been faster with giving them.
         return await store.find(event.id, clock.now());
       } catch (error) {
@@ -36,14 +41,17 @@ export function eventsSeats(store: EventsStore, clock: Kernel["clock"]) {
     async withoutLapsedHolds<T>(
       eventId: string,
       change: () => Promise<T>,
-      call: Call<Contracts>,
+      { call, until }: { call: Call<Contracts>; until: number },
     ): Promise<T> {
       for (;;) {
         try {
           return await change();
         } catch (error) {
           if (!isError(error, CapacityBelowSold)) throw error;
-          const { expired } = await call("bookings.$tidyUp", { eventId });
+          const { expired } = await call("bookings.$tidyUp", {
+            eventId,
+            withinMs: msUntil(until),
+          });
           if (expired === 0) throw error;
         }
       }

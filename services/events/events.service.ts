@@ -1,12 +1,13 @@
 /**
  * events: what hosts publish and people find, and who is interested in it. Owns the tables events, but for its seat
- * counter, which the booking transaction writes too, interests and told_moments.
+ * counter, which the booking transaction writes too, interests, awaited_sales and told_moments.
  *
  * Invariants: seats never exceed the capacity; the status moves along the lifecycle alone; an event that
  * is cancelled or removed has no active booking left once the answer is out; that a sale has started or an event is
  * near is told once, by whichever node comes first.
  */
 import type { ServiceSchema } from "moleculer";
+import { DONE_WITHIN_MS } from "../../lib/database";
 import type { Kernel } from "../../lib/kernel";
 import { idempotencyKey, once } from "../../mixins/idempotency";
 import { sharedRelay } from "../../mixins/outbox";
@@ -59,9 +60,10 @@ export default function eventsService({ config, clock, database }: Kernel): Serv
           }
           return rules.changesNothing(event, changes) ? null : changes;
         };
-        const change = () => store.change(id, now, decide, updated);
-        const { before, after } = await withoutLapsedHolds(id, change, call);
-        return rules.mayBeFree(before, after) ? promoted(after, { call, log }) : after;
+        const until = performance.now() + DONE_WITHIN_MS;
+        const change = () => store.change(id, now, decide, updated, until);
+        const { before, after } = await withoutLapsedHolds(id, change, { call, until });
+        return rules.mayBeFree(before, after) ? promoted(after, { call, log, until }) : after;
       },
 
       $delete: ({ params: { id, ifMatch }, ...ctx }) => remove(id, ifMatch, ctx),
@@ -98,6 +100,7 @@ export default function eventsService({ config, clock, database }: Kernel): Serv
         await checkManaged(call, id, caller);
         const now = clock.now();
         const { created, updated } = announcements(now, meta.requestId ?? null);
+        const until = performance.now() + DONE_WITHIN_MS;
         const { after } = await store.change(
           id,
           now,
@@ -106,8 +109,9 @@ export default function eventsService({ config, clock, database }: Kernel): Serv
             return { status: "published" };
           },
           (before, after) => (before.status === "draft" ? created(after) : updated(before, after)),
+          until,
         );
-        return promoted(after, { call, log });
+        return promoted(after, { call, log, until });
       },
 
       async postpone({ params: { id, reason = null, ...times }, meta, call }, caller) {

@@ -1,8 +1,9 @@
 import { type Database, type Transaction, violatedConstraint } from "../../lib/database";
-import { type FieldError, Unauthenticated, ValidationFailed } from "../../lib/errors";
+import { type FieldError, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest, type ListSource } from "../../lib/list";
 import { removeInChunks } from "../../lib/remove-in-chunks";
+import { whyAbsent } from "../../mixins/held-users";
 import { writeOutbox } from "../../mixins/outbox";
 import type { Told } from "./events.announcements";
 import { EventNotFound } from "./events.contract";
@@ -226,13 +227,13 @@ export function eventsStore(database: Database) {
       transaction: Transaction,
       tell: (event: Event) => Told,
     ): Promise<Event> {
-      // FOR SHARE: whoever erases this host waits for us and finds the event, or we find them erased.
+      // For the lock see mixins/held-users.ts.
       const hosts = await database.query(
-        "SELECT 1 FROM users WHERE id = $hostId AND deleted_at IS NULL FOR SHARE",
+        "SELECT 1 FROM users WHERE id = $hostId AND deleted_at IS NULL FOR KEY SHARE SKIP LOCKED",
         { hostId: event.hostId },
         transaction,
       );
-      if (hosts.length === 0) throw new Unauthenticated({});
+      if (hosts.length === 0) throw await whyAbsent(database.query, event.hostId);
       const id = newId();
       try {
         const row = { id, ...toColumns(event), createdAt: now, updatedAt: now };
@@ -267,6 +268,7 @@ export function eventsStore(database: Database) {
      * null to leave it as it is; what it throws leaves everything as it was.
      *
      * @param tell what is told of the change, in the same transaction; nothing where there was none
+     * @param until when it must have been done, by `performance.now()`
      * @throws EventNotFound, ValidationFailed for an entry that the catalogue lacks
      */
     async change(
@@ -274,6 +276,7 @@ export function eventsStore(database: Database) {
       now: Date,
       decide: (event: EventWithin) => (EventChanges & StatusChange) | null,
       tell: (before: Event, after: Event) => Told,
+      until?: number,
     ): Promise<{ before: Event; after: Event }> {
       try {
         return await database.transaction(
@@ -292,7 +295,7 @@ export function eventsStore(database: Database) {
             await write(tell(before, after), transaction);
             return { before, after };
           },
-          { lane: id },
+          { lane: id, ...(until === undefined ? {} : { until }) },
         );
       } catch (error) {
         throw withCatalogueFault(error);

@@ -43,6 +43,17 @@ const notificationShape = object(
   "Notification",
 );
 
+/** What is told, in the events by which telling goes on. */
+const stillToBeTold = {
+  id: id(),
+  schemaVersion: integer({ min: 1 }),
+  occurredAt: instant(),
+  version: integer({ min: 1 }),
+  /** Of what they are told: who hears of it twice is told once. */
+  occurrenceId: id(),
+  notice: object(notice),
+};
+
 const missing = { id: NotificationNotFound };
 
 export const notifications = defineContract({
@@ -100,22 +111,21 @@ export const notifications = defineContract({
     },
   },
   events: {
+    "notifications.heldBack": {
+      summary:
+        "Somebody is still to be told, whose row somebody else held, as who erases them does",
+      payload: object({ ...stillToBeTold, userId: id() }),
+    },
     "notifications.audienceLeft": {
       summary:
         "Some of an audience have been told; those behind them, by their ids, are still to be",
       payload: object({
-        id: id(),
-        schemaVersion: integer({ min: 1 }),
-        occurredAt: instant(),
-        version: integer({ min: 1 }),
-        /** Of what they are told: who hears of it twice is told once. */
-        occurrenceId: id(),
+        ...stillToBeTold,
         audience: oneOf(AUDIENCES),
         /** The host or the event whose audience it is. */
         ofId: id(),
         /** The last one of those who have been told. */
         after: id(),
-        notice: object(notice),
       }),
     },
   },

@@ -19,8 +19,10 @@ import { notificationsStore, type PersonalNotice } from "./notifications.store";
 
 /** People told with one statement. */
 const CHUNK = 500;
-/** Notices that wait for the statement before them. */
+/** Notices that wait for the statement before them, and chunks of audiences that wait for those before them. */
 const MOST_WAITING = 10_000;
+/** Chunks of audiences at a time. */
+const AUDIENCES_AT_ONCE = 2;
 
 /** What an audience is told. */
 type Telling = Omit<FactsOf<Contracts, "notifications.audienceLeft">, "after">;
@@ -37,37 +39,47 @@ export default function notificationsService({ clock, database }: Kernel): Servi
     laneWaitMs: database.lockTimeoutMs,
     laneOf: () => "all",
     async commit(entries: PersonalNotice[]) {
-      await store.addEach(entries, clock.now());
+      await store.addEach(entries, clock.now(), heldBack);
       return entries.map(() => ({ answer: null }));
     },
     isOnesFault: (error) => !isError(error, ServiceUnavailable),
   });
 
+  /** Told again from the outbox until it can be: whoever holds somebody's row keeps back nobody else's notice. */
+  const heldBack = ({ userId, occurrenceId, notice }: PersonalNotice) =>
+    happened(
+      "notifications.heldBack",
+      { aggregateId: userId, aggregateVersion: 1, occurredAt: clock.now(), correlationId: null },
+      { userId, occurrenceId, notice },
+    );
+
   const tell = async ({ id, userId }: { id: string; userId: string }, notice: rules.Notice) => {
     await notices.submit({ userId, occurrenceId: id, notice });
   };
 
-  // One chunk after the other, and not behind what people change: refused there it would not be told at all.
-  const audiences = createWorkQueue({ concurrency: 1, waiting: MOST_WAITING });
+  // Not behind what people change: refused there it would not be told at all.
+  const audiences = createWorkQueue({ concurrency: AUDIENCES_AT_ONCE, waiting: MOST_WAITING });
 
   /**
    * Tells a chunk of an audience. That there are more is written to the outbox with it: so however many they are,
-   * nobody else is kept waiting, and what breaks off goes on.
+   * nobody else waits longer than for the chunks that are due at the same time, and what breaks off goes on.
    */
   const tellSome = (
     { occurrenceId, audience, ofId, notice }: Telling,
     after: string | null = null,
   ): Promise<void> => {
     const now = clock.now();
-    const left = (last: string) => [
+    const left = (last: string) =>
       happened(
         "notifications.audienceLeft",
         { aggregateId: ofId, aggregateVersion: 1, occurredAt: now, correlationId: null },
         { occurrenceId, audience, ofId, after: last, notice },
-      ),
-    ];
+      );
     return audiences.run(() =>
-      store.addForAudience({ audience, ofId, after }, occurrenceId, notice, now, left),
+      store.addForAudience({ audience, ofId, after }, occurrenceId, notice, now, {
+        left,
+        heldBack,
+      }),
     );
   };
 
@@ -143,6 +155,10 @@ export default function notificationsService({ clock, database }: Kernel): Servi
           ofId: params.eventId,
           notice: rules.eventReminder(params),
         }),
+
+      async "notifications.heldBack"({ params }) {
+        await notices.submit(params);
+      },
 
       "notifications.audienceLeft": ({ params }) => tellSome(params, params.after),
     },

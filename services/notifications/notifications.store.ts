@@ -1,5 +1,5 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
-import type { Database } from "../../lib/database";
+import type { Database, Transaction } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { writeOutbox } from "../../mixins/outbox";
@@ -65,6 +65,14 @@ const MEMBERS_OF = {
 const TOLD_AT_ONCE = 2_000;
 
 /**
+ * SQL: whether a user's row could be had at once, for which see mixins/held-users.ts; else null. Not a join: for some
+ * hundred people the planner would read all there are.
+ */
+const IS_FREE = (id: string) =>
+  `(SELECT true FROM users u WHERE u.id = ${id} AND u.deleted_at IS NULL FOR KEY SHARE SKIP LOCKED)`;
+const IS_THERE = (id: string) => `(SELECT u.deleted_at IS NULL FROM users u WHERE u.id = ${id})`;
+
+/**
  * An id of version 7 made by the database, for rows that never come here: 48 bits of time over the random ones of a
  * version 4, of which two bits make the 4 a 7 (RFC 9562, 5.7).
  */
@@ -75,19 +83,27 @@ const ID_AT = (time: string) => `encode(set_bit(set_bit(overlay(uuid_send(gen_ra
 export function notificationsStore(database: Database) {
   const notifications = defineNotification(database.sequelize);
 
-  const addEach = async (entries: readonly PersonalNotice[], now: Date): Promise<void> => {
-    await database.query(
-      // Not a join with users: for some hundred people the planner would read all there are. FOR KEY SHARE: whoever
-      // erases one of them waits for us and takes the notice away, or we find them erased.
-      `INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
-       SELECT made.*, $now
-         FROM ROWS FROM (
-                unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
-                       $bodies::text[], $eventIds::uuid[]),
-                json_array_elements($data::json))
-           AS made (id, user_id, occurrence_id, type, title, body, event_id, data)
-        WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = made.user_id FOR KEY SHARE)
-       ON CONFLICT (user_id, occurrence_id) DO NOTHING`,
+  const write = (events: readonly OutboxEvent[], transaction?: Transaction): Promise<void> =>
+    writeOutbox((sql, bind) => database.query(sql, bind, transaction), events);
+
+  const addEach = async (
+    entries: readonly PersonalNotice[],
+    now: Date,
+    heldBack: (one: PersonalNotice) => OutboxEvent,
+  ): Promise<void> => {
+    const held = await database.query<{ userId: string }>(
+      `WITH made AS MATERIALIZED (
+         SELECT one.*, ${IS_FREE("one.user_id")} AS free
+           FROM ROWS FROM (
+                  unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
+                         $bodies::text[], $eventIds::uuid[]),
+                  json_array_elements($data::json))
+             AS one (id, user_id, occurrence_id, type, title, body, event_id, data)),
+       told AS (
+         INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
+         SELECT id, user_id, occurrence_id, type, title, body, event_id, data, $now FROM made WHERE free
+         ON CONFLICT (user_id, occurrence_id) DO NOTHING)
+       SELECT user_id AS "userId" FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}`,
       {
         now,
         ids: entries.map(() => newId()),
@@ -100,12 +116,16 @@ export function notificationsStore(database: Database) {
         data: JSON.stringify(entries.map(({ notice }) => notice.data)),
       },
     );
+    const ids = new Set(held.map(({ userId }) => userId));
+    await write(entries.filter(({ userId }) => ids.has(userId)).map(heldBack));
   };
 
   return {
     /**
      * Stores a notice for each of these people. Told again of the same occurrence, a person keeps the one they have;
      * whoever was erased gets nothing.
+     *
+     * @param heldBack what is written to the outbox for somebody whose row is held: they are told later, and nobody else
      */
     addEach,
 
@@ -117,31 +137,40 @@ export function notificationsStore(database: Database) {
      *
      * @param to.ofId the host or the event whose audience it is
      * @param to.after the last one of the chunk before; null for the first chunk
-     * @param toBeTold what is written to the outbox in the same transaction where there may be more, who come after
-     *   the last one of this chunk
+     * @param toBeTold what is written to the outbox in the same transaction: `left` where there may be more, who come
+     *   after the last one of this chunk; `heldBack` for somebody whose row is held
      */
     addForAudience: (
       { audience, ...to }: { audience: Audience; ofId: string; after: string | null },
       occurrenceId: string,
       notice: Notice,
       now: Date,
-      toBeTold: (last: string) => OutboxEvent[],
+      toBeTold: {
+        left(last: string): OutboxEvent;
+        heldBack(one: PersonalNotice): OutboxEvent;
+      },
     ): Promise<void> =>
       database.transaction(
         async (transaction) => {
-          const [chunk] = await database.query<{ size: number; last: string | null }>(
+          const [chunk] = await database.query<{
+            size: number;
+            last: string | null;
+            held: string[] | null;
+          }>(
             `WITH told AS MATERIALIZED (
              SELECT a.user_id FROM (${MEMBERS_OF[audience]}) AS a
               WHERE a.of_id = $ofId AND ($after::uuid IS NULL OR a.user_id > $after::uuid)
               ORDER BY a.user_id LIMIT ${TOLD_AT_ONCE}),
-           made AS (
+           made AS MATERIALIZED (
+             SELECT user_id, ${IS_FREE("told.user_id")} AS free FROM told),
+           stored AS (
              INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
              SELECT ${ID_AT("$now::timestamptz")}, user_id, $occurrenceId, $type, $title, $body, $eventId,
                     $data::jsonb, $now
-               FROM told
-              WHERE (SELECT u.deleted_at IS NULL FROM users u WHERE u.id = told.user_id FOR KEY SHARE)
+               FROM made WHERE free
              ON CONFLICT (user_id, occurrence_id) DO NOTHING)
-           SELECT count(*)::int AS size, (SELECT user_id FROM told ORDER BY user_id DESC LIMIT 1) AS last
+           SELECT count(*)::int AS size, (SELECT user_id FROM told ORDER BY user_id DESC LIMIT 1) AS last,
+                  (SELECT array_agg(user_id) FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}) AS held
              FROM told`,
             {
               ...to,
@@ -155,11 +184,12 @@ export function notificationsStore(database: Database) {
             },
             transaction,
           );
-          if (chunk?.size !== TOLD_AT_ONCE || chunk.last === null) return;
-          await writeOutbox(
-            (sql, bind) => database.query(sql, bind, transaction),
-            toBeTold(chunk.last),
+          const left =
+            chunk?.size === TOLD_AT_ONCE && chunk.last !== null ? [toBeTold.left(chunk.last)] : [];
+          const held = (chunk?.held ?? []).map((userId) =>
+            toBeTold.heldBack({ userId, occurrenceId, notice }),
           );
+          await write([...left, ...held], transaction);
         },
         { ahead: true },
       ),

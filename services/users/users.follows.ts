@@ -2,10 +2,11 @@
 import type { Caller } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
 import type { Database } from "../../lib/database";
-import { Forbidden, Unauthenticated, ValidationFailed } from "../../lib/errors";
+import { Forbidden, ValidationFailed } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import type { Kernel } from "../../lib/kernel";
 import { fetchPage, type ListRequest } from "../../lib/list";
+import { whyAbsent } from "../../mixins/held-users";
 import { type publicUserShape, UserNotFound } from "./users.contract";
 import { isOwnOrAdmin, namedUser, publicView } from "./users.rules";
 
@@ -62,13 +63,13 @@ export function userFollows(database: Database, clock: Kernel["clock"]) {
         throw new ValidationFailed({ errors: [{ field: "id", message: "is yourself" }] });
       }
       const pair = { followerId: caller.id, hostId };
-      // FOR KEY SHARE: whoever erases one of them waits for us and takes the row away, or we find them erased.
+      // For the lock see mixins/held-users.ts.
       const made = await database.query(
         `INSERT INTO follows (id, follower_id, host_id, created_at)
          SELECT $id, f.id, h.id, $now FROM users f, users h
           WHERE f.id = $followerId AND f.deleted_at IS NULL
             AND h.id = $hostId AND h.deleted_at IS NULL AND h.role = 'host'
-            FOR KEY SHARE
+            FOR KEY SHARE SKIP LOCKED
          ON CONFLICT (host_id, follower_id) DO NOTHING RETURNING 1`,
         { ...pair, id: newId(), now: clock.now() },
       );
@@ -78,9 +79,9 @@ export function userFollows(database: Database, clock: Kernel["clock"]) {
         pair,
       );
       if (there.length > 0) return;
-      // One of the two was erased in this very moment.
+      // One of the two was erased in this very moment, or somebody holds them who may be doing so.
       await checkHost(hostId);
-      throw new Unauthenticated({});
+      throw await whyAbsent(database.query, caller.id);
     },
 
     /** Also of a host who has become something else. @throws UserNotFound where there is no such host */

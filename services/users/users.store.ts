@@ -62,6 +62,14 @@ export interface NewUser {
   passwordHash: string;
 }
 
+// FOR UPDATE, which an update of these columns alone would not be: see mixins/held-users.ts.
+const ERASE = `
+  UPDATE users SET name = $name, username = NULL, email = NULL, phone = NULL,
+         password_hash = NULL, email_verified = false, updated_at = $now::timestamptz, deleted_at = $now::timestamptz
+   WHERE id = (SELECT id FROM users
+                WHERE id = $id::uuid AND deleted_at IS NULL AND role <> 'admin' FOR UPDATE)
+   RETURNING 1`;
+
 export function usersStore(database: Database) {
   const users = defineUser(database.sequelize);
 
@@ -262,21 +270,16 @@ export function usersStore(database: Database) {
 
     /**
      * Forgets a person. The row stays without personal data: bookings and events may hang on it, and so do
-     * the ended sessions, by which every node knows that tokens of theirs are refused. FOR UPDATE, which an update
-     * of these columns alone would not be: it waits for whoever is writing rows that refer to this person, and
-     * whoever comes later finds them erased. An administrator is
+     * the ended sessions, by which every node knows that tokens of theirs are refused. It waits for whoever is
+     * writing rows that refer to this person, and whoever comes later finds them erased. An administrator is
      * never erased: who is one gives up the role first, with {@link update}, which knows whether that may be.
      *
      * @throws UserNotFound; ServiceUnavailable for an administrator
      */
     async erase(id: string, now: Date): Promise<void> {
-      const erased = await database.query(
-        `UPDATE users SET name = $name, username = NULL, email = NULL, phone = NULL,
-                password_hash = NULL, email_verified = false, updated_at = $now, deleted_at = $now
-          WHERE id = (SELECT id FROM users
-                       WHERE id = $id AND deleted_at IS NULL AND role <> 'admin' FOR UPDATE)
-          RETURNING 1`,
-        { id, name: ERASED_NAME, now },
+      const erased = await database.prepared(
+        ({ query }, lock) => lock(() => query(ERASE, { id, name: ERASED_NAME, now })),
+        { lane: `erasure of ${id}` },
       );
       if (erased.length > 0) return;
       const role = await roleUnlessErased(id);

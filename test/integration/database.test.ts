@@ -140,13 +140,14 @@ const inPool = async (
   { parameters = "", connections = 10 },
   work: (
     pool: Database,
-    raise: (lane?: string, id?: number) => Promise<unknown>,
+    raise: (lane?: string, id?: number, until?: number) => Promise<unknown>,
   ) => Promise<unknown>,
 ): Promise<void> => {
   const pool = openDatabase(`${counters.server.url}${parameters}`, { connections });
-  const raise = (lane?: string, id = 1) =>
+  const raise = (lane?: string, id = 1, until?: number) =>
     pool.transaction((transaction, lock) => lock(() => raised(pool, transaction, id)), {
       ...(lane === undefined ? {} : { lane }),
+      ...(until === undefined ? {} : { until }),
     });
   try {
     await work(pool, raise);
@@ -201,7 +202,12 @@ describe("A transaction in a lane", () => {
       inPool({ parameters }, (_pool, raise) =>
         holding(1, async () => {
           const startedAt = performance.now();
-          const refused = await Promise.allSettled([raise("one"), raise("one")]);
+          // Nothing else ends their waiting before the test does.
+          const until = startedAt + 60_000;
+          const refused = await Promise.allSettled([
+            raise("one", 1, until),
+            raise("one", 1, until),
+          ]);
           // Whoever stands behind is refused with who came first; between two tries nothing is waited for.
           expect(refused).toEqual([
             { status: "rejected", reason: expect.objectContaining(unavailable) },
@@ -262,6 +268,17 @@ describe("A transaction in a lane", () => {
 describe("What comes too late", () => {
   beforeEach(() => counters.reset());
 
+  test("is refused alone: whoever stands behind it has only begun to wait", () =>
+    inPool({}, (_pool, raise) =>
+      holding(1, async (holder) => {
+        const [late, next] = [raise("one", 1, performance.now() + 50), raise("one")];
+        await expect(late).rejects.toMatchObject(unavailable);
+        await holder.commits();
+        await next;
+        expect(await counters.values()).toEqual([1, 0]);
+      }),
+    ));
+
   test.each([[{}], [{ lane: "one" }]])("is refused and not done: %j", (options) =>
     inPool({}, async (pool) => {
       const until = performance.now() + 50;
@@ -307,9 +324,16 @@ describe("What comes too late", () => {
   );
 });
 
-test.each([3, 5, 6, 10])(
-  "of %i connections some are left, whatever waits in lanes, among changes and in lists",
-  (connections) =>
+test.each([
+  [3, 1],
+  [5, 1],
+  [6, 1],
+  [10, 1],
+  [11, 1],
+  [20, 2],
+])(
+  "of %i connections some are left beside %i for held bookings, whatever waits in lanes, among changes and in lists",
+  (connections, forBookings) =>
     inPool({ connections }, async (pool) => {
       const { isOpen, letGo } = gate();
       const waiting = Array.from({ length: 10 }, (_, i) => [
@@ -317,10 +341,11 @@ test.each([3, 5, 6, 10])(
         pool.transaction(() => isOpen, { lane: `${i}` }),
         pool.list(() => pool.prepared(() => isOpen, { ahead: true })),
       ]).flat();
-      const own = { ahead: true };
-      // Two at a time: one for the requests of a held event, one for all that is short.
-      await pool.prepared(() => pool.prepared(async () => {}, own), own);
+      const bookings = Array.from({ length: forBookings }, () =>
+        pool.prepared(() => isOpen, { ahead: true }),
+      );
+      await pool.prepared(async () => {}, { ahead: true });
       letGo();
-      await Promise.all(waiting);
+      await Promise.all([...waiting, ...bookings]);
     }),
 );

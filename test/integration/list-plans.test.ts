@@ -8,6 +8,7 @@ import { bookingsStore } from "../../services/bookings/bookings.store";
 import { eventsStore } from "../../services/events/events.store";
 import { notificationsStore } from "../../services/notifications/notifications.store";
 import { createTestDatabase, type TestDatabase } from "../support/database";
+import { outboxEvent } from "../support/outbox-event";
 
 type EventsRequest = Parameters<ReturnType<typeof eventsStore>["list"]>[0];
 
@@ -156,6 +157,7 @@ describe("notices for some people are written without reading all there are", ()
     await notificationsStore(watched).addEach(
       people.map(({ id }) => ({ userId: String(id), occurrenceId, notice })),
       NOW,
+      () => outboxEvent(),
     );
     expect(await files.query("SELECT count(*)::int AS told FROM notifications")).toEqual([
       { told: TOLD },

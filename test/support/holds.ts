@@ -29,11 +29,14 @@ export async function withoutSweeper(
   }
 }
 
-/** What somebody is told of one event, oldest first. */
+/** What somebody is told of one event, oldest first, but for what the clock brings. */
 export async function toldOf(person: Person, event: { id: string }): Promise<string[]> {
   const { data } = await person.does(200, "GET", "/notifications?limit=100");
   return data
-    .filter(({ eventId }: { eventId: string }) => eventId === event.id)
+    .filter(
+      ({ eventId, type }: { eventId: string; type: string }) =>
+        eventId === event.id && type !== "event.reminder",
+    )
     .map(({ type }: { type: string }) => type)
     .reverse();
 }

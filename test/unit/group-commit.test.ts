@@ -455,3 +455,60 @@ describe("A lane that does not come through", () => {
     expect(await asked({ held: true }, 50, 0)).toEqual([answered("a1"), answered("a2")]);
   });
 });
+
+describe("A request that has waited for longer than anybody waits for its answer", () => {
+  let now = 0;
+  beforeEach(() => {
+    now = 1_000;
+    jest.spyOn(performance, "now").mockImplementation(() => now);
+  });
+  afterEach(() => jest.restoreAllMocks());
+
+  const refused = (request: string) =>
+    `${request}: ${new ServiceUnavailable({ retryAfter: 1 }).message}`;
+
+  test("is refused and not begun; those behind it are", async () => {
+    const { submit, nth, answered } = counter({ withinMs: { begun: 100, done: 150 } });
+    submit("A1", "A2");
+    now += 50;
+    submit("A3");
+    now += 51;
+    await nth(0).commits();
+    expect(nth(1).requests).toEqual(["A3"]);
+    await nth(1).commits();
+    expect(answered).toEqual([refused("A2"), "a1", "a3"]);
+  });
+
+  test("is refused in a lane that is held, too", async () => {
+    const { submit, nth, answered } = counter({ withinMs: { begun: 100, done: 150 } });
+    submit("A1");
+    await nth(0).commits("A");
+    expect(nth(1)).toMatchObject({ requests: ["A1"], wait: true });
+    submit("A2");
+    now += 101;
+    submit("A3");
+    await nth(1).commits();
+    expect(nth(2)).toMatchObject({ requests: ["A3"], wait: true });
+    await nth(2).commits();
+    expect(answered).toEqual(["a1", refused("A2"), "a3"]);
+  });
+
+  test("is not waited for: a batch is to be done in the time of its oldest", async () => {
+    const untils: number[] = [];
+    const group = createGroupCommit<string, string>({
+      ...ROOMY,
+      withinMs: { begun: 100, done: 150 },
+      async commit(requests, _wait, until) {
+        untils.push(until);
+        return requests.map(answerTo);
+      },
+      isOnesFault: () => false,
+    });
+    const first = group.submit("A1");
+    now += 10;
+    const second = group.submit("A2");
+    now += 10;
+    await Promise.all([first, second, group.submit("B1")]);
+    expect(untils).toEqual([1_150, 1_160]);
+  });
+});

@@ -16,6 +16,8 @@ function piece(name: string, started: string[] = []) {
   };
 }
 
+type Piece = ReturnType<typeof piece>;
+
 afterEach(() => jest.restoreAllMocks());
 
 /** Lets everything that is ready to go on do so. */
@@ -73,6 +75,39 @@ test("never runs more than it may, whatever comes when", async () => {
   };
   await Promise.all(Array.from({ length: 10 }, worker));
   expect(most).toBe(3);
+});
+
+test("who had a turn already stands behind all that had none", async () => {
+  const queue = createWorkQueue({ concurrency: 1, waiting: 10 });
+  const started: string[] = [];
+  const pieces = ["a", "again 1", "again 2", "first 1", "first 2"].map((name) =>
+    piece(name, started),
+  );
+  const results = pieces.map(({ work }, i) => queue.run(work, { again: i === 1 || i === 2 }));
+  for (const { succeeds } of pieces) succeeds();
+  await Promise.all(results);
+  expect(started).toEqual(["a", "first 1", "first 2", "again 1", "again 2"]);
+});
+
+test("refuses whoever has not had their turn in time, and all that wait when it is told to", async () => {
+  const queue = createWorkQueue({ concurrency: 1, waiting: 10 });
+  const started: string[] = [];
+  const [a, late, refused, last] = ["a", "late", "refused", "last"].map((name) =>
+    piece(name, started),
+  ) as [Piece, Piece, Piece, Piece];
+  const running = queue.run(a.work);
+  const tooLate = queue.run(late.work, { until: performance.now() + 10 });
+  await expect(tooLate).rejects.toMatchObject({ type: ServiceUnavailable.code });
+  const waiting = [queue.run(refused.work), queue.run(refused.work, { again: true })];
+  queue.refuseWaiting(new Error("No"));
+  for (const one of waiting) await expect(one).rejects.toThrow("No");
+  expect(queue.isIdle()).toBe(false);
+  a.succeeds();
+  await running;
+  expect(queue.isIdle()).toBe(true);
+  last.succeeds();
+  await queue.run(last.work);
+  expect(started).toEqual(["a", "last"]);
 });
 
 describe("When too many wait", () => {

@@ -52,6 +52,8 @@ const MOST_WAITING = 500;
 const WAIT_MS = 8_000;
 /** Less than what a request may take in all (lib/broker.ts): what its caller has given up is not done afterwards. */
 export const DONE_WITHIN_MS = 10_000;
+/** Of the connections, for each kind of work that may hold one for long. */
+const SHARE = 0.2;
 /** From so many connections on each kind of work that may hold one for long has some of its own. */
 const ENOUGH_FOR_ALL = 6;
 
@@ -83,7 +85,8 @@ export interface AheadOptions {
 
 /**
  * Runs the statement by which a transaction locks what others may hold for long: the first that locks anything. In a
- * lane that is waited for in short turns; whatever is locked afterwards, as long as usual.
+ * lane that is waited for in short turns; whatever is locked afterwards, as long as usual. Where it is
+ * {@link Database.prepared} that statement must not write: it goes together with the BEGIN.
  *
  * @throws RowHeld when it did not come in time
  */
@@ -239,20 +242,21 @@ export function openDatabase(url: string, options: PoolOptions): Database {
     define: { underscored: true, timestamps: false, freezeTableName: true },
   });
 
-  // Three in ten connections for changes, at the most, two for those that wait for an event's row, and two for long
-  // lists: whoever waits for a lock or reads much leaves the others to bookings, which go ahead of other changes, and to
-  // short statements, on which sign-in, health and everything else depend. Of a small pool all of them share one.
-  const queueOf = (share: number) =>
+  // Two in ten connections for changes, at the most, two for those that wait for an event's row, and two for long lists,
+  // as two at the most are for bookings of held events: whoever waits for a lock or reads much leaves the others to
+  // bookings, which go ahead of other changes, and to short statements, on which sign-in, health and everything else
+  // depend. Of a small pool all but the bookings share one.
+  const queueOfItsOwn = () =>
     createWorkQueue({
-      concurrency: Math.max(1, Math.floor(options.connections * share)),
+      concurrency: Math.max(1, Math.floor(options.connections * SHARE)),
       waiting: MOST_WAITING,
       waitMs: WAIT_MS,
     });
-  const changes = queueOf(0.3);
+  const changes = queueOfItsOwn();
   const isSmall = options.connections < ENOUGH_FOR_ALL;
   // Of their own: who comes one at a time must not stand behind crowds who do not.
-  const inLanes = isSmall ? changes : queueOf(0.2);
-  const lists = isSmall ? changes : queueOf(0.2);
+  const inLanes = isSmall ? changes : queueOfItsOwn();
+  const lists = isSmall ? changes : queueOfItsOwn();
 
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -280,7 +284,7 @@ export function openDatabase(url: string, options: PoolOptions): Database {
   });
   /**
    * Tries again and again for as long as anybody waits for a lock; in between other lanes have the place, and those that
-   * come for the first time before those that did not get what they wanted.
+   * come for the first time do not stand behind all that did not get what they wanted.
    */
   const patiently = async <T>(
     attempt: (lockTimeoutMs: number) => Promise<T>,

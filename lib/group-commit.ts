@@ -94,7 +94,7 @@ const HELD = { held: true } as const;
 export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): GroupCommit<Q, A> {
   const queue: Entry<Q, A>[] = [];
   const held = new Map<string, Entry<Q, A>[]>();
-  /** Since when somebody else holds each lane without a break, by `performance.now()`. */
+  /** Since when each lane was found held by somebody else in every turn of its own, by `performance.now()`. */
   const heldSince = new Map<string, number>();
   /** Lanes that are held up and wait for a transaction of their own. */
   const lanesWaiting: string[] = [];
@@ -177,7 +177,6 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if (others) waitInLane(others, entry);
       else {
         held.set(lane, [entry]);
-        heldSince.set(lane, performance.now());
         lanesWaiting.push(lane);
       }
     }
@@ -193,11 +192,13 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     lanesUnderWay++;
     const entries = held.get(lane) ?? [];
     const some = inTime(entries.splice(0, options.most));
+    const startedAt = performance.now();
     const outcomes = some.length > 0 ? await decide(some, true) : [];
     const now = performance.now();
     const isStuck =
       some.length > 0 && outcomes.every((outcome) => "held" in outcome && outcome.byOthers);
-    if (!isStuck) heldSince.set(lane, now);
+    if (!isStuck) heldSince.delete(lane);
+    else if (!heldSince.has(lane)) heldSince.set(lane, startedAt);
     // What cannot be had for these, who came first, is not waited for again for those behind them.
     const cannotBeHad = outcomes.find(isForAll);
     if (cannotBeHad) for (const entry of entries.splice(0)) settle(entry, cannotBeHad);
@@ -207,7 +208,7 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
       if ("held" in outcome) again.push(entry);
       else settle(entry, outcome);
     });
-    // Its turns included in which others had theirs: it is about how long somebody waits.
+    // What counts is how long somebody waits, turns of others included; but nobody is refused for the first one.
     if (now - (heldSince.get(lane) ?? now) < options.laneWaitMs || !isStuck) {
       entries.unshift(...again);
     } else for (const entry of [...again, ...entries.splice(0)]) settle(entry, tooLong());

@@ -23,7 +23,8 @@ export function createLanes(options: {
   return {
     async run(lane, work, until) {
       const queue =
-        lanes.get(lane) ?? createWorkQueue({ concurrency: 1, waiting: options.waiting });
+        lanes.get(lane) ??
+        createWorkQueue({ concurrency: 1, waiting: options.waiting, retryAfter: 1 });
       lanes.set(lane, queue);
       try {
         return await queue.run(

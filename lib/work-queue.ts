@@ -6,7 +6,7 @@ export interface WorkQueue {
    * Runs `work` as soon as there is room, in order of arrival.
    *
    * @param when.until when it must have begun, by `performance.now()`; whenever its turn comes unless told
-   * @param when.again whether it had a turn already, and stands behind all that have had none
+   * @param when.again whether it had a turn already: of those every second place is, however many come for the first time
    * @throws ServiceUnavailable at once when too many wait or it would take too long, with the seconds after
    *   which room is likely; or when its turn has not come by `until`. It is not done then
    */
@@ -30,21 +30,25 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /**
  * @param limits.concurrency pieces that run at a time
  * @param limits.waiting pieces that may wait; one more is refused
+ * @param limits.retryAfter what whoever is refused is told, in seconds; by the time that pieces take now unless told
  * @param limits.waitMs how long the last that waits may have to, by the time that pieces take now
  */
 export function createWorkQueue(limits: {
   concurrency: number;
   waiting: number;
   waitMs?: number;
+  retryAfter?: number;
 }): WorkQueue {
   const first: Waiting[] = [];
   const again: Waiting[] = [];
   let running = 0;
+  let lastWasFirst = false;
   let typicalMs = 50;
 
   // The slot goes straight to who waits longest: were it free for a moment, a newcomer could take it as well.
   const release = () => {
-    const next = first.shift() ?? again.shift();
+    lastWasFirst = first.length > 0 && !(lastWasFirst && again.length > 0);
+    const next = (lastWasFirst ? first : again).shift();
     if (next) next.begin();
     else running--;
   };
@@ -78,7 +82,8 @@ export function createWorkQueue(limits: {
         const backlogMs = (ahead * typicalMs) / limits.concurrency;
         const tooLong = limits.waitMs !== undefined && backlogMs > limits.waitMs;
         if (first.length + again.length >= limits.waiting || tooLong) {
-          throw new ServiceUnavailable({ retryAfter: Math.max(1, Math.ceil(backlogMs / 1000)) });
+          const byBacklog = Math.max(1, Math.ceil(backlogMs / 1000));
+          throw new ServiceUnavailable({ retryAfter: limits.retryAfter ?? byBacklog });
         }
         await turn(when.again ? again : first, when.until ?? Number.POSITIVE_INFINITY);
       } else {

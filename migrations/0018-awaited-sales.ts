@@ -12,7 +12,7 @@ export const awaitedSales: Step = {
     "CREATE INDEX awaited_sales_in_order ON awaited_sales (opens_at, event_id)",
     `INSERT INTO awaited_sales (event_id, opens_at)
      SELECT id, sale_starts_at FROM events e
-      WHERE sale_starts_at > now() - interval '30 days' AND deleted_at IS NULL AND status <> 'cancelled'
+      WHERE sale_starts_at > now() - interval '30 days' AND deleted_at IS NULL AND status IN ('published', 'postponed')
         AND NOT EXISTS (SELECT FROM told_moments t WHERE t.event_id = e.id AND t.kind = 'saleStarted'
                            AND t.told_at >= e.sale_starts_at)`,
     "DELETE FROM told_moments WHERE kind = 'saleStarted'",

@@ -1,7 +1,8 @@
 /**
  * Whoever writes rows that refer to a user shares the user's row until they are committed (FOR KEY SHARE), so that
  * whoever erases the user either waits for that, or comes first and is found to have. Nobody waits for one who is just
- * being erased (SKIP LOCKED): an event's row, a connection or a batch would be kept from everybody else meanwhile.
+ * being erased (SKIP LOCKED) with an event's row, a connection or a batch that is kept from everybody else meanwhile;
+ * who signs in does, in a lane of their own.
  */
 import type { Query } from "../lib/database";
 import { type AppError, ServiceUnavailable, Unauthenticated } from "../lib/errors";

@@ -367,7 +367,7 @@ export function bookingBatches(
     waiting: MOST_WAITING,
     waitingInLane: MOST_WAITING_FOR_EVENT,
     // Something must be left for everybody else.
-    lanes: Math.max(1, Math.min(MOST_HELD_UP, Math.floor(config.databasePool / 10))),
+    lanes: Math.max(1, Math.min(MOST_HELD_UP, Math.floor(config.databasePool / 5))),
     laneWaitMs: database.lockTimeoutMs,
     withinMs: { begun: BEGUN_WITHIN_MS, done: DONE_WITHIN_MS },
     laneOf: ({ eventId }) => eventId,

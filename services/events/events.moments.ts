@@ -26,7 +26,7 @@ const TAKE_SALES = `
   WITH due AS MATERIALIZED (
     SELECT a.event_id AS id, e.end_date_time > $now::timestamptz AS tell
       FROM awaited_sales a JOIN events e ON e.id = a.event_id
-     WHERE a.opens_at <= $now::timestamptz
+     WHERE a.opens_at <= $now::timestamptz AND COALESCE(e.sale_starts_at <= $now::timestamptz, true)
        AND e.status = 'published'
        AND (e.end_date_time <= $now::timestamptz OR COALESCE(e.sale_ends_at > $now::timestamptz, true))
      ORDER BY a.opens_at, a.event_id LIMIT ${EVENTS_AT_ONCE}

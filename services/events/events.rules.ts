@@ -187,11 +187,14 @@ export const mayBeFree = (before: Event, after: Event): boolean =>
 /** What a change does to the start of a sale, for those who are to be told of it. */
 export type SaleMove = "none" | "toCome" | "begun" | "neverAgain";
 
-/** @param before the event as it was; null for a new one, of whose sale nobody can have waited for */
+/** @param before the event as it was; null for a new one */
 export function saleMove(before: Event | null, after: Event, now: Date): SaleMove {
   const { saleStartsAt, status } = after;
   if (status === "cancelled") return "neverAgain";
-  if (before && before.saleStartsAt === saleStartsAt) return "none";
+  // Of a draft nobody knows, so nobody waits for its sale until it is published.
+  if (status === "draft") return "none";
+  const wasKnown = before !== null && before.status !== "draft";
+  if (wasKnown && before.saleStartsAt === saleStartsAt) return "none";
   if (saleStartsAt !== null && new Date(saleStartsAt) > now) return "toCome";
-  return before ? "begun" : "none";
+  return wasKnown ? "begun" : "none";
 }

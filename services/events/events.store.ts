@@ -233,7 +233,9 @@ export function eventsStore(database: Database) {
         { hostId: event.hostId },
         transaction,
       );
-      if (hosts.length === 0) throw await whyAbsent(database.query, event.hostId);
+      if (hosts.length === 0) {
+        throw await whyAbsent((sql, bind) => database.query(sql, bind, transaction), event.hostId);
+      }
       const id = newId();
       try {
         const row = { id, ...toColumns(event), createdAt: now, updatedAt: now };

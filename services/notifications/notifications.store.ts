@@ -86,13 +86,15 @@ export function notificationsStore(database: Database) {
   const write = (events: readonly OutboxEvent[], transaction?: Transaction): Promise<void> =>
     writeOutbox((sql, bind) => database.query(sql, bind, transaction), events);
 
-  const addEach = async (
+  const addEach = (
     entries: readonly PersonalNotice[],
     now: Date,
     heldBack: (one: PersonalNotice) => OutboxEvent,
-  ): Promise<void> => {
-    const held = await database.query<{ userId: string }>(
-      `WITH made AS MATERIALIZED (
+  ): Promise<void> =>
+    database.transaction(
+      async (transaction) => {
+        const held = await database.query<{ userId: string }>(
+          `WITH made AS MATERIALIZED (
          SELECT one.*, ${IS_FREE("one.user_id")} AS free
            FROM ROWS FROM (
                   unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
@@ -104,28 +106,33 @@ export function notificationsStore(database: Database) {
          SELECT id, user_id, occurrence_id, type, title, body, event_id, data, $now FROM made WHERE free
          ON CONFLICT (user_id, occurrence_id) DO NOTHING)
        SELECT user_id AS "userId" FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}`,
-      {
-        now,
-        ids: entries.map(() => newId()),
-        userIds: entries.map(({ userId }) => userId),
-        occurrenceIds: entries.map(({ occurrenceId }) => occurrenceId),
-        types: entries.map(({ notice }) => notice.type),
-        titles: entries.map(({ notice }) => notice.title),
-        bodies: entries.map(({ notice }) => notice.body),
-        eventIds: entries.map(({ notice }) => notice.eventId),
-        data: JSON.stringify(entries.map(({ notice }) => notice.data)),
+          {
+            now,
+            ids: entries.map(() => newId()),
+            userIds: entries.map(({ userId }) => userId),
+            occurrenceIds: entries.map(({ occurrenceId }) => occurrenceId),
+            types: entries.map(({ notice }) => notice.type),
+            titles: entries.map(({ notice }) => notice.title),
+            bodies: entries.map(({ notice }) => notice.body),
+            eventIds: entries.map(({ notice }) => notice.eventId),
+            data: JSON.stringify(entries.map(({ notice }) => notice.data)),
+          },
+          transaction,
+        );
+        const ids = new Set(held.map(({ userId }) => userId));
+        await write(entries.filter(({ userId }) => ids.has(userId)).map(heldBack), transaction);
       },
+      { ahead: true },
     );
-    const ids = new Set(held.map(({ userId }) => userId));
-    await write(entries.filter(({ userId }) => ids.has(userId)).map(heldBack));
-  };
 
   return {
     /**
      * Stores a notice for each of these people. Told again of the same occurrence, a person keeps the one they have;
      * whoever was erased gets nothing.
      *
-     * @param heldBack what is written to the outbox for somebody whose row is held: they are told later, and nobody else
+     * Does not queue behind other changes: a few at a time at most.
+     *
+     * @param heldBack what is written to the outbox, in the same transaction, for somebody whose row is held
      */
     addEach,
 

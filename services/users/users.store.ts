@@ -63,11 +63,11 @@ export interface NewUser {
 }
 
 // FOR UPDATE, which an update of these columns alone would not be: see mixins/held-users.ts.
+const LOCK = "SELECT FROM users WHERE id = $id::uuid FOR UPDATE";
 const ERASE = `
   UPDATE users SET name = $name, username = NULL, email = NULL, phone = NULL,
          password_hash = NULL, email_verified = false, updated_at = $now::timestamptz, deleted_at = $now::timestamptz
-   WHERE id = (SELECT id FROM users
-                WHERE id = $id::uuid AND deleted_at IS NULL AND role <> 'admin' FOR UPDATE)
+   WHERE id = $id::uuid AND deleted_at IS NULL AND role <> 'admin'
    RETURNING 1`;
 
 export function usersStore(database: Database) {
@@ -278,7 +278,10 @@ export function usersStore(database: Database) {
      */
     async erase(id: string, now: Date): Promise<void> {
       const erased = await database.prepared(
-        ({ query }, lock) => lock(() => query(ERASE, { id, name: ERASED_NAME, now })),
+        async ({ query }, lock) => {
+          await lock(() => query(LOCK, { id }));
+          return query(ERASE, { id, name: ERASED_NAME, now });
+        },
         { lane: `erasure of ${id}` },
       );
       if (erased.length > 0) return;

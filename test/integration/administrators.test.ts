@@ -111,7 +111,7 @@ describe("The last administrator", () => {
 
   test("who is made one again while being deleted stays, and a repeat deletes them", async () => {
     const grace = await secondAdministrator();
-    const held = database.holds(/UPDATE users SET name/);
+    const held = database.holds(/FROM users WHERE id = \$id::uuid FOR UPDATE/);
     const deleted = deletes(ada, grace);
     await held.isReached;
     await ada.does(200, "PATCH", pathOf(grace), { role: "admin" });

@@ -328,8 +328,8 @@ test.each([
   [3, 1],
   [5, 1],
   [6, 1],
-  [10, 1],
-  [11, 1],
+  [10, 2],
+  [11, 2],
   [20, 2],
 ])(
   "of %i connections some are left beside %i for held bookings, whatever waits in lanes, among changes and in lists",

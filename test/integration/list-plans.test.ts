@@ -149,6 +149,7 @@ describe("notices for some people are written without reading all there are", ()
     const watched: Database = {
       ...database,
       query(sql, bind, transaction) {
+        // Nobody is held, so it is the only one.
         statement = { sql, bind };
         return database.query(sql, bind, transaction);
       },

@@ -191,6 +191,17 @@ describe("The start of a sale", () => {
     expect(await alice.isTold("sale.started")).toMatchObject([{ eventId: postponed.id }]);
   });
 
+  test("is told of one that was drafted, once it is published", async () => {
+    const event = await hanna.createsEvent({
+      status: "draft",
+      saleStartsAt: clock.inMinutes(10),
+    });
+    await hanna.does(200, "POST", `/events/${event.id}/publish`);
+    await isInterested(alice, event);
+    minutesLater(11);
+    await alice.isTold("sale.started");
+  });
+
   test("is told also where the event is on again only after it should have been over", async () => {
     const event = await hanna.createsEvent({
       saleStartsAt: clock.inMinutes(10),

@@ -154,7 +154,7 @@ describe.each(SPREADS)("Deleting an account in %s", (spread) => {
 
 describe("A deletion that does not go smoothly", () => {
   const database = new UnreliableDatabase();
-  const ERASING = /UPDATE users SET name/;
+  const ERASING = /FROM users WHERE id = \$id::uuid FOR UPDATE/;
   let system: TestSystem;
   let api: Api;
   beforeAll(async () => {

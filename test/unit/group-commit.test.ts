@@ -9,6 +9,8 @@ interface Round {
   wait: boolean;
   /** The round commits; requests of these lanes are held. */
   commits(...held: string[]): Promise<void>;
+  /** The round comes to this for all its requests. */
+  gives(outcome: Settled<string>): Promise<void>;
   fails(error: unknown): Promise<void>;
 }
 
@@ -41,6 +43,10 @@ function counter(options: Partial<Options> = {}) {
         wait,
         commits(...held) {
           resolve(requests.map((r) => (held.includes(laneOf(r)) ? { held: true } : answerTo(r))));
+          return settle();
+        },
+        gives(outcome) {
+          resolve(requests.map(() => outcome));
           return settle();
         },
         fails(error) {
@@ -448,6 +454,24 @@ describe("A lane that does not come through", () => {
   test("because somebody else holds it is refused after its time, with everybody in it", async () => {
     const refused = { status: "rejected", reason: { type: "SERVICE_UNAVAILABLE" } };
     expect(await asked({ held: true, byOthers: true }, 50, 0)).toMatchObject([refused, refused]);
+  });
+
+  test("is not refused for the first turn that it has, however late that comes", async () => {
+    let now = 0;
+    jest.spyOn(performance, "now").mockImplementation(() => now);
+    const { submit, nth, answered } = counter({ lanes: 1, laneWaitMs: 100 });
+    submit("A1", "B1");
+    await nth(0).commits("A");
+    await nth(2).commits("B");
+    // A's turn takes long; B has its first one long after it was found held.
+    now += 1_000;
+    await nth(1).commits();
+    await nth(3).gives({ held: true, byOthers: true });
+    expect(answered).toEqual(["a1"]);
+    now += 101;
+    await nth(4).gives({ held: true, byOthers: true });
+    expect(answered).toEqual(["a1", expect.stringMatching(/^B1: /)]);
+    jest.restoreAllMocks();
   });
 
   test("because more must be done there first is waited for, however often", async () => {

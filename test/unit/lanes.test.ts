@@ -62,6 +62,7 @@ test("Beyond what may wait, one more is refused at once", async () => {
   const answers = [lanes.run("a", a1.work), lanes.run("a", a2.work)];
   await expect(lanes.run("a", async () => "one too many")).rejects.toMatchObject({
     type: "SERVICE_UNAVAILABLE",
+    data: { retryAfter: 1 },
   });
   a1.ends("1");
   a2.ends("2");

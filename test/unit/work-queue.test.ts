@@ -77,16 +77,28 @@ test("never runs more than it may, whatever comes when", async () => {
   expect(most).toBe(3);
 });
 
-test("who had a turn already stands behind all that had none", async () => {
+test("who had a turn already has every second place, however many come for the first time", async () => {
   const queue = createWorkQueue({ concurrency: 1, waiting: 10 });
   const started: string[] = [];
-  const pieces = ["a", "again 1", "again 2", "first 1", "first 2"].map((name) =>
-    piece(name, started),
+  let left = 4;
+  /** Each of these sends the next one before it ends, so that there is always one that waits. */
+  const comer = async (): Promise<void> => {
+    const name = `first ${left}`;
+    if (left-- > 0) others.push(queue.run(comer));
+    started.push(name);
+  };
+  const others: Promise<void>[] = [];
+  others.push(queue.run(comer));
+  const again = ["again 1", "again 2"].map((name) =>
+    queue.run(async () => void started.push(name), { again: true }),
   );
-  const results = pieces.map(({ work }, i) => queue.run(work, { again: i === 1 || i === 2 }));
-  for (const { succeeds } of pieces) succeeds();
-  await Promise.all(results);
-  expect(started).toEqual(["a", "first 1", "first 2", "again 1", "again 2"]);
+  await Promise.all(again);
+  while (started.length < 7) await settle();
+  await Promise.all(others);
+  expect(started).toEqual([
+    ...["first 4", "first 3", "again 1", "first 2", "again 2"],
+    ...["first 1", "first 0"],
+  ]);
 });
 
 test("refuses whoever has not had their turn in time, and all that wait when it is told to", async () => {

@@ -185,9 +185,16 @@ const takeOrHeld: Lock = (take) =>
     throw asHeld(error);
   });
 
-/** @throws ServiceUnavailable when it is later than that */
+/** A transaction has not come to its COMMIT in time, and was rolled back. */
+export class TooLate extends ServiceUnavailable {
+  constructor() {
+    super({ retryAfter: 1 });
+  }
+}
+
+/** @throws TooLate when it is later than that */
 const checkInTime = (until: number): void => {
-  if (performance.now() > until) throw new ServiceUnavailable({ retryAfter: 1 });
+  if (performance.now() > until) throw new TooLate();
 };
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -41,6 +41,8 @@ export interface GroupCommitOptions<Q, A> {
   commit(requests: Q[], wait: boolean, until: number): Promise<Settled<A>[]>;
   /** Whether a batch failed for one of its requests, so that the others are to be tried without it. */
   isOnesFault(error: unknown): boolean;
+  /** Whether a batch was not done because it had not come to its COMMIT by `until`, the time of its oldest; never unless told. */
+  isTooLate?(error: unknown): boolean;
 }
 
 export interface GroupCommit<Q, A> {
@@ -141,9 +143,23 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
         untilOf(entries),
       );
     } catch (error) {
+      if (options.isTooLate?.(error)) return withoutLate(entries, wait, error);
       if (!options.isOnesFault(error)) return entries.map(() => ({ error, forAll: true }));
       return entries.length === 1 ? [{ error }] : decideOneByOne(entries, wait);
     }
+  };
+
+  /** Refuses those whose time is up, one at least; the others, who have some left, are tried without them. */
+  const withoutLate = async (
+    entries: Entry<Q, A>[],
+    wait: boolean,
+    error: unknown,
+  ): Promise<Outcome<A>[]> => {
+    const now = Math.max(performance.now(), untilOf(entries));
+    const inTime = entries.filter((entry) => untilOf([entry]) > now);
+    const outcomes = inTime.length > 0 ? await decide(inTime, wait) : [];
+    const byEntry = new Map(inTime.map((entry, i) => [entry, outcomes[i] ?? LOST]));
+    return entries.map((entry) => byEntry.get(entry) ?? { error });
   };
 
   const decideOneByOne = async (entries: Entry<Q, A>[], wait: boolean): Promise<Outcome<A>[]> => {
@@ -192,13 +208,13 @@ export function createGroupCommit<Q, A>(options: GroupCommitOptions<Q, A>): Grou
     lanesUnderWay++;
     const entries = held.get(lane) ?? [];
     const some = inTime(entries.splice(0, options.most));
-    const startedAt = performance.now();
     const outcomes = some.length > 0 ? await decide(some, true) : [];
     const now = performance.now();
     const isStuck =
       some.length > 0 && outcomes.every((outcome) => "held" in outcome && outcome.byOthers);
-    if (!isStuck) heldSince.delete(lane);
-    else if (!heldSince.has(lane)) heldSince.set(lane, startedAt);
+    // Where nobody was left to try, nothing was learnt; and a first turn may have waited for something else.
+    if (isStuck) heldSince.set(lane, heldSince.get(lane) ?? now);
+    else if (some.length > 0) heldSince.delete(lane);
     // What cannot be had for these, who came first, is not waited for again for those behind them.
     const cannotBeHad = outcomes.find(isForAll);
     if (cannotBeHad) for (const entry of entries.splice(0)) settle(entry, cannotBeHad);

@@ -29,7 +29,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * @param limits.concurrency pieces that run at a time
- * @param limits.waiting pieces that may wait; one more is refused
+ * @param limits.waiting pieces that may wait for their first turn; one more is refused
  * @param limits.retryAfter what whoever is refused is told, in seconds; by the time that pieces take now unless told
  * @param limits.waitMs how long the last that waits may have to, by the time that pieces take now
  */
@@ -78,10 +78,14 @@ export function createWorkQueue(limits: {
   return {
     async run(work, when = {}) {
       if (running >= limits.concurrency) {
-        const ahead = first.length + (when.again ? again.length : 0);
+        const [own, others] = when.again ? [again, first] : [first, again];
+        // By turns: of the others one more goes before it, at the most, than of its own kind.
+        const ahead = own.length + Math.min(others.length, own.length + 1);
         const backlogMs = (ahead * typicalMs) / limits.concurrency;
         const tooLong = limits.waitMs !== undefined && backlogMs > limits.waitMs;
-        if (first.length + again.length >= limits.waiting || tooLong) {
+        // Who had a turn was let in once already: newcomers must not shut the door on them.
+        const isFull = !when.again && first.length >= limits.waiting;
+        if (isFull || tooLong) {
           const byBacklog = Math.max(1, Math.ceil(backlogMs / 1000));
           throw new ServiceUnavailable({ retryAfter: limits.retryAfter ?? byBacklog });
         }

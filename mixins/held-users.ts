@@ -1,14 +1,17 @@
 /**
  * Whoever writes rows that refer to a user shares the user's row until they are committed (FOR KEY SHARE), so that
  * whoever erases the user either waits for that, or comes first and is found to have. Nobody waits for one who is just
- * being erased (SKIP LOCKED) with an event's row, a connection or a batch that is kept from everybody else meanwhile;
- * who signs in does, in a lane of their own.
+ * being erased (SKIP LOCKED) with an event's row, a connection or a batch that is kept from everybody else meanwhile.
+ * Whoever signs in, changes or erases that very user does, in the user's lane.
  */
 import type { Query } from "../lib/database";
 import { type AppError, ServiceUnavailable, Unauthenticated } from "../lib/errors";
 
 const LIVE_USERS = `
   SELECT id FROM users WHERE id = ANY ($ids::uuid[]) AND deleted_at IS NULL`;
+
+/** Whoever must wait for a user's row does so in their lane: one at a time, and nobody else waits behind them. */
+export const laneOfUser = (userId: string): string => `user ${userId}`;
 
 /** Which of these users, whose rows could not be had at once, are there all the same: somebody holds them. */
 export async function heldUsers(query: Query, userIds: readonly string[]): Promise<Set<string>> {

@@ -131,22 +131,6 @@ export function checkSameRequest(key: IdempotencyKey, stored: { fingerprint: Buf
   if (!key.fingerprint.equals(stored.fingerprint)) throw new IdempotencyKeyReused({});
 }
 
-/**
- * Attempts something whose key was free when it began: where that fails and the key has been answered meanwhile,
- * it is attempted anew, and finds that answer.
- */
-export async function attemptUnderKey<T>(
-  attempt: () => Promise<T>,
-  isAnswered: (error: unknown) => boolean | Promise<boolean>,
-): Promise<T> {
-  try {
-    return await attempt();
-  } catch (error) {
-    if (await isAnswered(error)) return attempt();
-    throw error;
-  }
-}
-
 async function storeAnswer(query: Query, answer: StoredAnswer<object>, now: Date): Promise<void> {
   for (const { sql, bind } of answersCommands([answer], now)) {
     await query(sql, bind).catch((error: unknown) => {
@@ -167,24 +151,27 @@ export async function once<A extends object>(
   effect: (query: Query, transaction: Transaction, lock: Lock) => Promise<A>,
   options?: TransactionOptions,
 ): Promise<{ answer: A; replayed: boolean }> {
-  const attempt = () =>
-    database.transaction(async (transaction, lock) => {
+  const answered = async (query: Query) => {
+    const [stored] = key ? await storedAnswers<A>(query, [key], now) : [];
+    if (!key || !stored) return undefined;
+    checkSameRequest(key, stored);
+    return { answer: stored.answer, replayed: true };
+  };
+  try {
+    return await database.transaction(async (transaction, lock) => {
       const query: Query = (sql, bind) => database.query(sql, bind, transaction);
-      const [stored] = key ? await storedAnswers<A>(query, [key], now) : [];
-      if (key && stored) {
-        checkSameRequest(key, stored);
-        return { answer: stored.answer, replayed: true };
-      }
+      const before = await answered(query);
+      if (before) return before;
       const answer = await effect(query, transaction, lock);
       if (key) await storeAnswer(query, { ...key, answer }, now);
       return { answer, replayed: false };
     }, options);
-  // The effect of the same request may be why this one was refused, whatever the refusal says.
-  const isAnswered = async () => {
-    const query: Query = (sql, bind) => database.query(sql, bind);
-    return key !== null && (await storedAnswers(query, [key], now)).length > 0;
-  };
-  return attemptUnderKey(attempt, isAnswered);
+  } catch (error) {
+    // The effect of the same request may be why this one was refused, whatever the refusal says.
+    const meanwhile = await answered((sql, bind) => database.query(sql, bind));
+    if (meanwhile) return meanwhile;
+    throw error;
+  }
 }
 
 const FORGET_EVERY_MS = 600_000;

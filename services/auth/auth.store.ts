@@ -1,8 +1,9 @@
-import { fn, literal, Op, type WhereOptions } from "sequelize";
+import { fn, Op, type WhereOptions } from "sequelize";
 import type { Role } from "../../lib/contract/define";
 import type { Database } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { removeInChunks } from "../../lib/remove-in-chunks";
+import { laneOfUser } from "../../mixins/held-users";
 import { defineSessions } from "./auth.model";
 import type { SessionEndReason } from "./auth.validations";
 
@@ -19,6 +20,19 @@ export type Rotation =
   | { outcome: "reused"; sessionId: string }
   | { outcome: "refused" };
 
+/** Opens a session for whoever still has that password; shares their row, and passes over one that is held. */
+const OPEN = `
+  WITH holder AS (
+    SELECT id, role FROM users
+     WHERE id = $userId AND password_hash = $passwordHash AND deleted_at IS NULL FOR SHARE SKIP LOCKED),
+  opened AS (
+    INSERT INTO sessions (id, user_id, created_at, expires_at)
+    SELECT $id, id, now(), now() + $days * interval '1 day' FROM holder RETURNING id),
+  token AS (
+    INSERT INTO refresh_tokens (token_hash, session_id, created_at) SELECT $tokenHash, id, now() FROM opened)
+  SELECT role FROM holder`;
+const OPEN_WHEN_FREE = OPEN.replace("SKIP LOCKED", "");
+
 export type AuthStore = ReturnType<typeof authStore>;
 
 /**
@@ -26,8 +40,7 @@ export type AuthStore = ReturnType<typeof authStore>;
  * agree on which sessions have ended since when. Tokens are stored as SHA-256 hashes.
  */
 export function authStore(database: Database) {
-  const { sessions, refreshTokens } = defineSessions(database.sequelize);
-  const inDays = (days: number) => literal(`now() + interval '${days} days'`);
+  const { sessions } = defineSessions(database.sequelize);
 
   /**
    * Ends the live sessions among these; gives their ids. One statement and no transaction: users asks for it
@@ -55,34 +68,22 @@ export function authStore(database: Database) {
      * whoever changes password or role or erases the user either comes before, and then this sees it, or
      * waits and then ends this session with the others.
      */
-    openSession(
+    async openSession(
       userId: string,
       passwordHash: string,
       tokenHash: Buffer,
     ): Promise<{ sessionId: string; role: Role } | undefined> {
-      return database.transaction(
-        async (transaction, lock) => {
-          const [user] = await lock(() =>
-            database.query<{ role: Role }>(
-              `SELECT role FROM users
-                WHERE id = $userId AND password_hash = $passwordHash AND deleted_at IS NULL FOR SHARE`,
-              { userId, passwordHash },
-              transaction,
-            ),
-          );
-          if (!user) return undefined;
-          const id = newId();
-          const createdAt = fn("now");
-          await sessions.create(
-            { id, userId, createdAt, expiresAt: inDays(SESSION_DAYS) },
-            { transaction },
-          );
-          await refreshTokens.create({ tokenHash, sessionId: id, createdAt }, { transaction });
-          return { sessionId: id, role: user.role };
-        },
-        // Somebody who tries to sign in again and again, while their row is held, keeps nobody else from it.
-        { lane: `session of ${userId}` },
+      const id = newId();
+      const bind = { id, userId, passwordHash, tokenHash, days: SESSION_DAYS };
+      // Nobody queues for a row that is free, behind those who wait for one that is not.
+      const [free] = await database.query<{ role: Role }>(OPEN, bind);
+      if (free) return { sessionId: id, ...free };
+      const [held] = await database.transaction(
+        (transaction, lock) =>
+          lock(() => database.query<{ role: Role }>(OPEN_WHEN_FREE, bind, transaction)),
+        { lane: laneOfUser(userId) },
       );
+      return held && { sessionId: id, ...held };
     },
 
     /** Whose unspent token this is, in a session that lives. */

@@ -12,13 +12,13 @@ import {
   type PreparedWork,
   type Query,
   RowHeld,
+  TooLate,
 } from "../../lib/database";
 import { isError, ServiceUnavailable } from "../../lib/errors";
 import { createGroupCommit, type GroupCommit, type Settled } from "../../lib/group-commit";
 import { heldUsers } from "../../mixins/held-users";
 import {
   answersCommands,
-  attemptUnderKey,
   checkSameRequest,
   type IdempotencyKey,
   KeyTaken,
@@ -371,11 +371,17 @@ export function bookingBatches(
     laneWaitMs: database.lockTimeoutMs,
     withinMs: { begun: BEGUN_WITHIN_MS, done: DONE_WITHIN_MS },
     laneOf: ({ eventId }) => eventId,
-    commit: (requests, wait, until) =>
-      attemptUnderKey(
-        () => (wait ? attemptInLane(requests, until) : attempt(requests, false, until)),
-        (error) => error instanceof KeyTaken,
-      ),
+    async commit(requests, wait, until) {
+      const tried = () => (wait ? attemptInLane(requests, until) : attempt(requests, false, until));
+      try {
+        return await tried();
+      } catch (error) {
+        if (!(error instanceof KeyTaken)) throw error;
+        // Another node was faster with one of the keys: its answer is found now.
+        return tried();
+      }
+    },
+    isTooLate: (error) => error instanceof TooLate,
     // What the database cannot do at the moment it can do for nobody; anything else may be one's own.
     isOnesFault: (error) => !isError(error, ServiceUnavailable),
   });

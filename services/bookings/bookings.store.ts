@@ -7,7 +7,7 @@ import {
   type PreparedWork,
   type Query,
 } from "../../lib/database";
-import { isError } from "../../lib/errors";
+import { isError, ServiceUnavailable } from "../../lib/errors";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EventNotFound } from "../events/events.contract";
 import {
@@ -118,6 +118,11 @@ export interface Chunk {
 
 export type BookingsStore = ReturnType<typeof bookingsStore>;
 
+/** @throws whatever is more than «not at the moment» */
+const unlessUnavailable = (error: unknown): void => {
+  if (!isError(error, ServiceUnavailable)) throw error;
+};
+
 /**
  * Everything that bookings read and change, but for new bookings, which come in batches (bookings.batches.ts).
  * The lock order of all transactions here is that of bookings.seats.ts: the event's row first.
@@ -213,8 +218,8 @@ export function bookingsStore(
     );
     // The rest in transactions of their own, so that nobody waits long for the event; until then whoever books finds
     // that others wait, and promotes them first.
-    // What was asked for is done: whatever keeps it from that is no reason to refuse it, and the sweeper's to meet.
-    if (more) await tidyUpAll(id, until).catch(() => {});
+    // What was asked for is done: that the rest cannot be at the moment is no reason to refuse it, and the sweeper's to meet.
+    if (more) await tidyUpAll(id, until).catch(unlessUnavailable);
     return result;
   };
 

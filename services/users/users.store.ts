@@ -5,6 +5,7 @@ import { type Database, type Transaction, violatedConstraint } from "../../lib/d
 import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
+import { laneOfUser } from "../../mixins/held-users";
 import { EmailTaken, UserNotFound, UsernameTaken, type userShape } from "./users.contract";
 import { defineUser } from "./users.model";
 import { checkMayStepDown } from "./users.rules";
@@ -63,12 +64,13 @@ export interface NewUser {
 }
 
 // FOR UPDATE, which an update of these columns alone would not be: see mixins/held-users.ts.
-const LOCK = "SELECT FROM users WHERE id = $id::uuid FOR UPDATE";
 const ERASE = `
-  UPDATE users SET name = $name, username = NULL, email = NULL, phone = NULL,
+  WITH held AS (SELECT id FROM users WHERE id = $id::uuid FOR UPDATE SKIP LOCKED)
+  UPDATE users u SET name = $name, username = NULL, email = NULL, phone = NULL,
          password_hash = NULL, email_verified = false, updated_at = $now::timestamptz, deleted_at = $now::timestamptz
-   WHERE id = $id::uuid AND deleted_at IS NULL AND role <> 'admin'
+    FROM held WHERE u.id = held.id AND u.deleted_at IS NULL AND u.role <> 'admin'
    RETURNING 1`;
+const ERASE_WHEN_FREE = ERASE.replace("SKIP LOCKED", "");
 
 export function usersStore(database: Database) {
   const users = defineUser(database.sequelize);
@@ -136,29 +138,33 @@ export function usersStore(database: Database) {
     ): Promise<User> {
       const fields = Object.keys(changes) as (keyof typeof changes)[];
       try {
-        return await database.transaction(async (transaction) => {
-          if (changes.role !== undefined && changes.role !== "admin") {
-            await lockToStepDown(id, transaction);
-          }
-          const user = await users.findOne({
-            where: { id, deletedAt: null },
-            transaction,
-            // Not UPDATE: bookings of this person, or of a host's events, need not wait until sessions are ended.
-            lock: transaction.LOCK.NO_KEY_UPDATE,
-          });
-          if (!user) throw new UserNotFound({});
-          const before = ofModel(user);
-          // Compared without case, as everywhere: other letters are no other address.
-          const moved =
-            changes.email !== undefined &&
-            changes.email.toLowerCase() !== before.email.toLowerCase();
-          await user.update(
-            { ...changes, ...(moved ? { emailVerified: false } : {}), updatedAt: now },
-            { transaction, fields: [...fields, "emailVerified", "updatedAt"] },
-          );
-          if (user.get("role") !== before.role) await endSessions();
-          return ofModel(user);
-        });
+        return await database.transaction(
+          async (transaction, lock) => {
+            const find = () =>
+              users.findOne({
+                where: { id, deletedAt: null },
+                transaction,
+                // Not UPDATE: bookings of this person, or of a host's events, need not wait until sessions are ended.
+                lock: transaction.LOCK.NO_KEY_UPDATE,
+              });
+            const stepsDown = changes.role !== undefined && changes.role !== "admin";
+            if (stepsDown) await lock(() => lockToStepDown(id, transaction));
+            const user = await (stepsDown ? find() : lock(find));
+            if (!user) throw new UserNotFound({});
+            const before = ofModel(user);
+            // Compared without case, as everywhere: other letters are no other address.
+            const moved =
+              changes.email !== undefined &&
+              changes.email.toLowerCase() !== before.email.toLowerCase();
+            await user.update(
+              { ...changes, ...(moved ? { emailVerified: false } : {}), updatedAt: now },
+              { transaction, fields: [...fields, "emailVerified", "updatedAt"] },
+            );
+            if (user.get("role") !== before.role) await endSessions();
+            return ofModel(user);
+          },
+          { lane: laneOfUser(id) },
+        );
       } catch (error) {
         throw takenError(error);
       }
@@ -244,17 +250,22 @@ export function usersStore(database: Database) {
       now: Date,
       endSessions: () => Promise<void>,
     ): Promise<boolean> {
-      return database.transaction(async (transaction) => {
-        const rows = await database.query(
-          `UPDATE users SET password_hash = $to, updated_at = $now
-            WHERE id = $id AND password_hash = $from AND deleted_at IS NULL RETURNING 1`,
-          { id, from, to, now },
-          transaction,
-        );
-        if (rows.length === 0) return false;
-        await endSessions();
-        return true;
-      });
+      return database.transaction(
+        async (transaction, lock) => {
+          const rows = await lock(() =>
+            database.query(
+              `UPDATE users SET password_hash = $to, updated_at = $now
+              WHERE id = $id AND password_hash = $from AND deleted_at IS NULL RETURNING 1`,
+              { id, from, to, now },
+              transaction,
+            ),
+          );
+          if (rows.length === 0) return false;
+          await endSessions();
+          return true;
+        },
+        { lane: laneOfUser(id) },
+      );
     },
 
     roleUnlessErased,
@@ -277,14 +288,15 @@ export function usersStore(database: Database) {
      * @throws UserNotFound; ServiceUnavailable for an administrator
      */
     async erase(id: string, now: Date): Promise<void> {
-      const erased = await database.prepared(
-        async ({ query }, lock) => {
-          await lock(() => query(LOCK, { id }));
-          return query(ERASE, { id, name: ERASED_NAME, now });
-        },
-        { lane: `erasure of ${id}` },
+      const bind = { id, name: ERASED_NAME, now };
+      // Nobody queues for a row that is free, behind those who wait for one that is not.
+      const [free] = await database.query(ERASE, bind);
+      if (free) return;
+      const [held] = await database.transaction(
+        (transaction, lock) => lock(() => database.query(ERASE_WHEN_FREE, bind, transaction)),
+        { lane: laneOfUser(id) },
       );
-      if (erased.length > 0) return;
+      if (held) return;
       const role = await roleUnlessErased(id);
       throw role === null ? new UserNotFound({}) : new ServiceUnavailable({ retryAfter: 1 });
     },

@@ -125,4 +125,57 @@ describe("While somebody's row is held", () => {
     });
     expect(tally(answers)).toEqual({ 200: 12 });
   });
+
+  test("others change what is theirs, however often they try to change what is held", async () => {
+    const answers = await holding(held, async (holder) => {
+      const trying = Array.from({ length: 12 }, (_, i) =>
+        held.tries("PATCH", "/users/me", { name: `Holly ${i}` }),
+      );
+      await holder.isInTheWay();
+      await hanna.createsEvent();
+      await hanna.does(200, "PATCH", "/users/me", { phone: "+15550100" });
+      expect(await holder.waiting()).toBeLessThanOrEqual(1);
+      await holder.commits();
+      return Promise.all(trying);
+    });
+    expect(tally(answers)).toEqual({ 200: 12 });
+  });
+
+  test("whoever is erased waits for it, and is erased as they are by then", async () => {
+    const leaving = await api.attendee("Leah");
+    await whileOpen(
+      system.database,
+      "UPDATE users SET name = 'Lea' WHERE id = $1",
+      [leaving.who.id],
+      async (holder) => {
+        const left = leaving.tries("DELETE", "/users/me");
+        await holder.isInTheWay();
+        await holder.commits();
+        expect((await left).status).toBe(204);
+      },
+    );
+    const rows = await system.database.query(
+      "SELECT name, email, password_hash FROM users WHERE id = $1",
+      [leaving.who.id],
+    );
+    expect(rows).toEqual([{ name: "Deleted user", email: null, password_hash: null }]);
+  });
+});
+
+test("Many held events keep nobody from signing in", async () => {
+  const events = await Promise.all(Array.from({ length: 12 }, () => hanna.createsEvent()));
+  const ids = events.map(({ id }) => id);
+  const sql = "SELECT FROM events WHERE id = ANY ($1::uuid[]) FOR UPDATE";
+  await whileOpen(system.database, sql, [ids], async (holder) => {
+    const trying = events.map(({ id }) =>
+      hanna.tries("PATCH", `/events/${id}`, { location: "Hall" }),
+    );
+    await holder.isInTheWay();
+    const { email, password } = held.who;
+    const signsIn = () => api.request("POST", "/auth/login", { body: { email, password } });
+    // One after the other: in the queue of those who wait for the events each would stand behind turns of 100 ms.
+    for (let i = 0; i < 3; i++) expect((await signsIn()).status).toBe(200);
+    await holder.commits();
+    expect(tally(await Promise.all(trying))).toEqual({ 200: 12 });
+  });
 });

@@ -17,6 +17,7 @@ interface Round {
 const laneOf = (request: string) => request.slice(0, 1);
 const answerTo = (request: string): Settled<string> => ({ answer: request.toLowerCase() });
 const FAULT = new Error("One's fault");
+const LATE = new Error("Too late");
 
 /** More room than any test needs. */
 const ROOMY = {
@@ -474,6 +475,20 @@ describe("A lane that does not come through", () => {
     jest.restoreAllMocks();
   });
 
+  test("is not refused either when that turn itself waits for long, as for a connection", async () => {
+    let now = 0;
+    jest.spyOn(performance, "now").mockImplementation(() => now);
+    const { submit, nth, answered } = counter({ laneWaitMs: 100 });
+    submit("A1");
+    await nth(0).commits("A");
+    now += 1_000;
+    await nth(1).gives({ held: true, byOthers: true });
+    expect(answered).toEqual([]);
+    await nth(2).commits();
+    expect(answered).toEqual(["a1"]);
+    jest.restoreAllMocks();
+  });
+
   test("because more must be done there first is waited for, however often", async () => {
     const answered = (value: string) => ({ status: "fulfilled", value });
     expect(await asked({ held: true }, 50, 0)).toEqual([answered("a1"), answered("a2")]);
@@ -515,6 +530,50 @@ describe("A request that has waited for longer than anybody waits for its answer
     expect(nth(2)).toMatchObject({ requests: ["A3"], wait: true });
     await nth(2).commits();
     expect(answered).toEqual(["a1", refused("A2"), "a3"]);
+  });
+
+  test("is refused alone where a batch was too late for it: those who have time left are tried without it", async () => {
+    const { submit, nth, answered, asked } = counter({
+      withinMs: { begun: 100, done: 150 },
+      isTooLate: (error) => error === LATE,
+    });
+    submit("B0");
+    submit("A1");
+    now += 60;
+    submit("A2", "A3");
+    await nth(0).commits();
+    now += 100;
+    await nth(1).fails(LATE);
+    await nth(2).commits();
+    expect(asked()).toEqual([["B0"], ["A1", "A2", "A3"], ["A2", "A3"]]);
+    expect(answered).toEqual(["b0", `A1: ${LATE.message}`, "a2", "a3"]);
+  });
+
+  test("is refused alone in a lane, too: those behind it have their turn", async () => {
+    const { submit, nth, answered } = counter({
+      withinMs: { begun: 100, done: 150 },
+      isTooLate: (error) => error === LATE,
+    });
+    submit("A1");
+    await nth(0).commits("A");
+    submit("A2");
+    now += 151;
+    await nth(1).fails(LATE);
+    submit("A3");
+    await nth(2).commits();
+    expect(answered).toEqual([`A1: ${LATE.message}`, refused("A2"), "a3"]);
+  });
+
+  test("is refused once where the clock has not come to it yet: it is not tried for ever", async () => {
+    const { submit, nth, answered, asked } = counter({
+      withinMs: { begun: 100, done: 150 },
+      isTooLate: (error) => error === LATE,
+    });
+    submit("A1", "A2");
+    await nth(0).fails(LATE);
+    await nth(1).fails(LATE);
+    expect(asked()).toEqual([["A1"], ["A2"]]);
+    expect(answered).toEqual([`A1: ${LATE.message}`, `A2: ${LATE.message}`]);
   });
 
   test("is not waited for: a batch is to be done in the time of its oldest", async () => {

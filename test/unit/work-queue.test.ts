@@ -181,6 +181,45 @@ describe("When too many wait", () => {
   });
 });
 
+describe("Whoever had a turn already", () => {
+  /** Pieces take 50 ms, as long as none has been measured, and the last may wait for so long. */
+  const queueWith = (...firsts: string[]) => {
+    const queue = createWorkQueue({ concurrency: 1, waiting: 3, waitMs: 100 });
+    const started: string[] = [];
+    const pieces = ["running", ...firsts].map((name) => piece(name, started));
+    const results = pieces.map(({ work }) => queue.run(work));
+    return { queue, started, pieces, results };
+  };
+
+  test("comes in where so many wait for their first turn that no more of those do", async () => {
+    const { queue, started, pieces, results } = queueWith("a", "b", "c");
+    await expect(queue.run(piece("d").work)).rejects.toMatchObject({
+      type: ServiceUnavailable.code,
+    });
+    const back = piece("back", started);
+    const result = queue.run(back.work, { again: true });
+    for (const { succeeds } of [...pieces, back]) succeeds();
+    expect(await Promise.all([...results, result])).toEqual(["running", "a", "b", "c", "back"]);
+    expect(started).toEqual(["running", "a", "back", "b", "c"]);
+  });
+
+  test("counts for whoever comes for the first time, as far as they go before", async () => {
+    const { queue, pieces, results } = queueWith("a");
+    const back = ["x", "y", "z"].map((name) => piece(name));
+    const again = back.slice(0, 2).map(({ work }) => queue.run(work, { again: true }));
+    // Before the next one there go a, and x and y by turns: 150 ms.
+    await expect(queue.run(piece("b").work)).rejects.toMatchObject({
+      type: ServiceUnavailable.code,
+    });
+    // And before z there go x, y and a.
+    await expect(queue.run(back[2]?.work as never, { again: true })).rejects.toMatchObject({
+      type: ServiceUnavailable.code,
+    });
+    for (const { succeeds } of [...pieces, ...back]) succeeds();
+    expect(await Promise.all([...results, ...again])).toEqual(["running", "a", "x", "y"]);
+  });
+});
+
 describe("A failure", () => {
   test("goes to whoever asked for the work and frees its place", async () => {
     const queue = createWorkQueue({ concurrency: 1, waiting: 5 });

@@ -8,8 +8,10 @@ import { explainedByDatabase, type ProcessDatabase } from "./lib/process-databas
 import { unlessStopped } from "./lib/program";
 import { openForSteps, type Steps, stepsOf } from "./lib/steps";
 import { migrations } from "./migrations";
+import { channels } from "./mixins/channels";
 import { allSeeders, seedersOf } from "./seeders";
 import { services } from "./services";
+import { consumersOf } from "./services/contracts";
 
 export interface SystemOptions {
   config: Config;
@@ -68,8 +70,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const database = options.wrapDatabase?.(pool) ?? pool;
   const kernel = { config, clock, database };
   const names = options.run ?? config.services;
+  const { middlewares = [], ...brokerSettings } = brokerOptions(config, options);
   const broker = createBroker(
-    brokerOptions(config, options),
+    { ...brokerSettings, middlewares: [...middlewares, channels(database, consumersOf)] },
     names.map((name) => services[name](kernel)),
   );
   const stop = async () => {

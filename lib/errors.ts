@@ -224,3 +224,8 @@ export function exposedError(error: unknown): { kind: ErrorKind; facts: Facts } 
   }
   return { kind: Internal, facts: {} };
 }
+
+/** @throws whatever is more than «not at the moment» */
+export function unlessUnavailable(error: unknown): void {
+  if (!isError(error, ServiceUnavailable)) throw error;
+}

@@ -17,6 +17,7 @@ import { follows } from "./0015-follows";
 import { interests } from "./0016-interests";
 import { arrivalAtWaitingLists } from "./0017-arrival-at-waiting-lists";
 import { awaitedSales } from "./0018-awaited-sales";
+import { channels } from "./0019-channels";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -38,4 +39,5 @@ export const migrations: readonly Step[] = [
   interests,
   arrivalAtWaitingLists,
   awaitedSales,
+  channels,
 ];

@@ -1,3 +1,4 @@
+import { consumersIn, hearersIn } from "../lib/contract/channels";
 import { implementer } from "../lib/contract/implement";
 import { happener } from "../lib/contract/outbox-event";
 import { auth } from "./auth/auth.contract";
@@ -22,6 +23,12 @@ export type Contracts = typeof contracts;
 
 /** Joins a contract and its handlers into a service whose calls are typed by all contracts. */
 export const implement = implementer(contracts);
+
+/** Which services hear of which event by their channels. */
+export const consumersOf = consumersIn(contracts);
+
+/** Every event, with the services that hear of it. */
+export const hearers = hearersIn(contracts);
 
 /** Something that happened, for the outbox: its name and its facts are those of the contracts. */
 export const happened = happener<Contracts>();

@@ -82,6 +82,8 @@ export interface Contract {
   readonly description: string;
   readonly actions: { readonly [name: string]: ActionDefinition };
   readonly events: { readonly [name: string]: EventDefinition };
+  /** Events, of any service, that this one hears of by its channel: each once, whatever crashes. */
+  readonly consumes?: readonly string[];
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Context as MoleculerContext, ServiceSchema } from "moleculer";
+import type { Query } from "../database";
 import { Forbidden, Unauthenticated } from "../errors";
 import type {
   Access,
@@ -21,13 +22,50 @@ import type { Rule } from "./rules";
 /** What a service's lifecycle hooks work with. */
 export interface Lifecycle<R extends Registry> {
   readonly call: Call<R>;
-  /**
-   * Emits an event whose name and payload were typed when it was written to the outbox; comes back when those of
-   * this process who listen have heard it, and fails when it cannot be sent to other nodes.
-   */
-  readonly announce: (name: string, payload: object) => Promise<void>;
   readonly log: Log;
 }
+
+/** What a consumer works with: `query` runs in the transaction in which it is noted that the events were heard. */
+export interface Hearing<R extends Registry> {
+  readonly query: Query;
+  readonly call: Call<R>;
+  readonly log: Log;
+}
+
+/**
+ * Handles some events of one name, of one transaction: what it does there is done once for each of them. Where it throws
+ * nothing is done, and each is tried again by itself. What it does elsewhere, as by a call, may be done again.
+ */
+export type Hear<R extends Registry, P> = (
+  events: readonly P[],
+  hearing: Hearing<R>,
+) => Promise<void>;
+
+/** How a service hears of events of one name: with the handler alone, many at a time. */
+export type Channel<R extends Registry, P> =
+  | Hear<R, P>
+  | { readonly atOnce: number; readonly handler: Hear<R, P> };
+
+/** A channel as it stands in the schema of a service. */
+export interface ChannelSchema {
+  /** Events handled in one transaction, at the most. */
+  readonly atOnce: number;
+  /** The shape of a payload. */
+  readonly params: Record<string, Rule>;
+  readonly handler: (
+    events: readonly object[],
+    hearing: { query: Query; log: Log; broker: MoleculerSide },
+  ) => Promise<void>;
+}
+
+/** As many as are worth one transaction: of more the time of each does not become less. */
+const MANY_AT_ONCE = 200;
+
+type Consumed<R extends Registry, C extends Contract> = C extends {
+  readonly consumes: readonly (infer E)[];
+}
+  ? E & EventName<R>
+  : never;
 
 type ActionHandler<R extends Registry, A extends ActionDefinition> = (
   ctx: Context<R, ParamsOf<A>>,
@@ -41,9 +79,7 @@ export interface ServiceParts<R extends Registry, C extends Contract> {
   readonly mixins?: Partial<ServiceSchema>[];
   readonly dependencies?: readonly (keyof R & string)[];
   readonly actions: { readonly [A in keyof C["actions"]]: ActionHandler<R, C["actions"][A]> };
-  readonly events?: {
-    readonly [E in EventName<R>]?: (ctx: Context<R, PayloadOf<R, E>>) => Promise<void>;
-  };
+  readonly channels?: { readonly [E in Consumed<R, C>]: Channel<R, PayloadOf<R, E>> };
   readonly started?: (lifecycle: Lifecycle<R>) => Promise<void>;
   readonly stopped?: (lifecycle: Lifecycle<R>) => Promise<void>;
 }
@@ -77,7 +113,6 @@ const changesOf = ({ params, rest }: ActionDefinition): string[] =>
 
 interface MoleculerSide {
   call(name: string, params?: unknown): Promise<unknown>;
-  emit(name: string, payload: unknown, options?: { throwError: boolean }): Promise<unknown>;
 }
 
 /** Typed calls over a Moleculer context or broker. */
@@ -87,10 +122,6 @@ const callOver = <R extends Registry>(side: MoleculerSide) =>
 
 const lifecycleOf = <R extends Registry>(broker: MoleculerSide, log: Log): Lifecycle<R> => ({
   call: callOver<R>(broker),
-  announce: async (name, payload) => {
-    // Otherwise Moleculer would keep it to itself that it has not reached the other nodes.
-    await broker.emit(name, payload, { throwError: true });
-  },
   log,
 });
 
@@ -142,22 +173,37 @@ export function implementer<R extends Registry>(contracts: R) {
         },
       ];
     });
-    const events = Object.entries(parts.events ?? {}).map(([name, handler]) => [
-      name,
-      {
-        // Not strict: a newer node may say more than this one knows.
-        params: ownCopy(payloads.get(name) ?? {}),
-        // The name is one of the registry's; its handler was typed by that name.
-        handler: (ctx: MoleculerContext) =>
-          (handler as unknown as (ctx: unknown) => Promise<void>)(context(ctx)),
-      },
-    ]);
+    for (const name of Object.keys(parts.channels ?? {})) {
+      if (contract.consumes?.includes(name)) continue;
+      throw new Error(`${contract.name}: the contract does not say that it hears of ${name}`);
+    }
+    const channels = (contract.consumes ?? []).map((name): [string, ChannelSchema] => {
+      // The names are the contract's own; the types of its handlers were checked by them.
+      const given = parts.channels as Record<string, Channel<R, object>> | undefined;
+      const channel = given?.[name];
+      const payload = payloads.get(name);
+      if (!channel || !payload) {
+        throw new Error(`${contract.name}: there is no handler or no event for ${name}`);
+      }
+      const { atOnce, handler } =
+        typeof channel === "function" ? { atOnce: MANY_AT_ONCE, handler: channel } : channel;
+      // Not strict: a newer node may say more than this one knows.
+      return [
+        name,
+        {
+          atOnce,
+          params: ownCopy(payload),
+          handler: (heard, { broker, ...hearing }) =>
+            handler(heard, { ...hearing, call: callOver<R>(broker) }),
+        },
+      ];
+    });
     return {
       name: contract.name,
       mixins: parts.mixins ?? [],
       dependencies: [...(parts.dependencies ?? [])],
       actions: Object.fromEntries(actions),
-      events: Object.fromEntries(events),
+      channels: Object.fromEntries(channels),
       async started() {
         await parts.started?.(lifecycleOf<R>(this.broker, this.logger));
       },

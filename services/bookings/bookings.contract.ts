@@ -427,6 +427,7 @@ export const bookings = defineContract({
       errors: [BookingNotFound, TicketNotFound],
     },
   },
+  consumes: ["events.updated"],
   events: {
     "bookings.held": {
       summary: "Seats are held until they are paid for",

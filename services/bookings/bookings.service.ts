@@ -12,7 +12,6 @@ import { ValidationFailed } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import type { RepeatedWork } from "../../lib/repeated";
 import { forgetOldKeys, idempotencyKey } from "../../mixins/idempotency";
-import { sharedRelay } from "../../mixins/outbox";
 import { implement } from "../contracts";
 import { type BookingRequest, bookingBatches } from "./bookings.batches";
 import { bookings } from "./bookings.contract";
@@ -121,21 +120,22 @@ export default function bookingsService({ config, clock, database }: Kernel): Se
       ...doorActions(door, store),
     },
 
-    events: {
+    channels: {
       // Whoever makes more seats asks for this as well, and answers with what is left; where that broke off, those who
-      // wait have their seats by this. In the background: what is to be told next does not wait for it.
-      async "events.updated"({ params: { changed } }) {
-        if (changed.includes("capacity") || changed.includes("status")) promoting?.soon(0);
+      // wait have their seats by this. In the background: what is heard of next does not wait for it.
+      async "events.updated"(events) {
+        const frees = ({ changed }: (typeof events)[number]) =>
+          changed.includes("capacity") || changed.includes("status");
+        if (events.some(frees)) promoting?.soon(0);
       },
     },
 
-    async started({ log, announce }) {
+    async started({ log }) {
       promoting = promoteForgotten(store, log);
       inBackground = [
         sweepHolds(store, log),
         finishCancellations(store, clock, log),
         promoting,
-        sharedRelay(database, announce, log),
         forgetOldKeys(database, clock, log),
       ];
     },

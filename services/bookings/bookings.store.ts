@@ -7,7 +7,7 @@ import {
   type PreparedWork,
   type Query,
 } from "../../lib/database";
-import { isError, ServiceUnavailable } from "../../lib/errors";
+import { isError, unlessUnavailable } from "../../lib/errors";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { EventNotFound } from "../events/events.contract";
 import {
@@ -117,11 +117,6 @@ export interface Chunk {
 }
 
 export type BookingsStore = ReturnType<typeof bookingsStore>;
-
-/** @throws whatever is more than «not at the moment» */
-const unlessUnavailable = (error: unknown): void => {
-  if (!isError(error, ServiceUnavailable)) throw error;
-};
 
 /**
  * Everything that bookings read and change, but for new bookings, which come in batches (bookings.batches.ts).

@@ -1,6 +1,17 @@
 import { MOST_TOKEN_CHARACTERS } from "../../lib/access-tokens";
 import { defineContract, ROLES } from "../../lib/contract/define";
-import { boolean, id, integer, object, oneOf, text } from "../../lib/contract/rules";
+import {
+  boolean,
+  id,
+  instant,
+  integer,
+  list,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  text,
+} from "../../lib/contract/rules";
 import { ServiceUnavailable, Unauthenticated } from "../../lib/errors";
 
 /** bcrypt looks at the first 72 bytes alone; longer input is refused instead of being cut in silence. */
@@ -8,9 +19,20 @@ const secretText = text({ minLength: 1, maxLength: 72, maxBytes: 72, verbatim: t
 
 export const claims = object({ id: id(), role: oneOf(ROLES), sessionId: id() });
 
+const serviceName = text({ minLength: 1, maxLength: 100 });
+const undelivered = object({
+  consumer: serviceName,
+  eventId: id(),
+  name: text({ maxLength: 100 }),
+  attempts: integer({ min: 0 }),
+  error: text({ maxLength: 1000, multiline: true }),
+  nextTryAt: nullable(instant()),
+  deadAt: nullable(instant()),
+});
+
 export const core = defineContract({
   name: "core",
-  description: "Hashing and tokens.",
+  description: "Hashing and tokens; what became of events that a service could not handle.",
   actions: {
     $hashText: {
       summary: "Hash a text with bcrypt",
@@ -34,6 +56,20 @@ export const core = defineContract({
       params: { token: text({ maxLength: MOST_TOKEN_CHARACTERS, verbatim: true }) },
       result: claims,
       errors: [Unauthenticated],
+    },
+    $listUndelivered: {
+      summary: "Events that a service could not handle: dead, or to be tried again",
+      params: {
+        consumer: optional(serviceName),
+        dead: optional(boolean()),
+        limit: optional(integer({ min: 1, max: 1000 })),
+      },
+      result: list(undelivered),
+    },
+    $replay: {
+      summary: "Let a service try its dead events again: one, or all",
+      params: { consumer: serviceName, eventId: optional(id()) },
+      result: object({ replayed: integer({ min: 0 }) }),
     },
   },
   events: {},

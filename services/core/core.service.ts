@@ -1,5 +1,5 @@
 /**
- * core: hashing and tokens. Owns no table.
+ * core: hashing and tokens, and what became of events that somebody could not handle. Owns no table.
  *
  * Invariants: passwords are hashed a few at a time, because bcrypt works in libuv's four threads and would
  * keep every file and name look-up of the process waiting; tokens are of one algorithm, issuer and audience.
@@ -9,24 +9,31 @@ import bcrypt from "bcrypt";
 import type { ServiceSchema } from "moleculer";
 import { ACCESS_TOKEN_SECONDS, accessTokens } from "../../lib/access-tokens";
 import type { Kernel } from "../../lib/kernel";
+import type { RepeatedWork } from "../../lib/repeated";
 import { createWorkQueue } from "../../lib/work-queue";
-import { implement } from "../contracts";
+import { sweepOutbox } from "../../mixins/channels";
+import { listUndelivered, replay } from "../../mixins/dead-letters";
+import { hearers, implement } from "../contracts";
 import { core } from "./core.contract";
 
 /** Leaves libuv at least one of its four threads for files and names. */
 const MOST_HASHES_AT_ONCE = 3;
 /** About seven seconds of work at cost 10 on two cores: whoever comes later would wait in vain. */
 const MOST_HASHES_WAITING = 256;
+/** Events that could not be handled, unless more are asked for. */
+const LISTED_AT_MOST = 100;
 /** At a higher cost fewer may wait: nobody's call lives much longer than this. */
 const MOST_WAITING_MS = 12_000;
 
-export default function coreService({ config, clock }: Kernel): ServiceSchema {
+export default function coreService({ config, clock, database }: Kernel): ServiceSchema {
   const tokens = accessTokens(config, clock);
   const hashing = createWorkQueue({
     concurrency: Math.min(MOST_HASHES_AT_ONCE, availableParallelism()),
     waiting: MOST_HASHES_WAITING,
     waitMs: MOST_WAITING_MS,
   });
+
+  let sweeping: RepeatedWork | undefined;
 
   return implement(core, {
     actions: {
@@ -46,6 +53,21 @@ export default function coreService({ config, clock }: Kernel): ServiceSchema {
       async $verifyJwt({ params: { token } }) {
         return tokens.verify(token);
       },
+
+      $listUndelivered: ({ params: { limit = LISTED_AT_MOST, ...which } }) =>
+        listUndelivered(database, { ...which, most: limit }),
+
+      async $replay({ params }) {
+        return { replayed: await replay(database, params) };
+      },
+    },
+
+    async started({ log }) {
+      sweeping = sweepOutbox(database, hearers, log);
+    },
+
+    async stopped() {
+      await sweeping?.stop();
     },
   });
 }

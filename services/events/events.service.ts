@@ -10,7 +10,6 @@ import type { ServiceSchema } from "moleculer";
 import { DONE_WITHIN_MS } from "../../lib/database";
 import type { Kernel } from "../../lib/kernel";
 import { idempotencyKey, once } from "../../mixins/idempotency";
-import { sharedRelay } from "../../mixins/outbox";
 import { implement } from "../contracts";
 import { announcements } from "./events.announcements";
 import { calendarOf } from "./events.calendar";
@@ -167,11 +166,8 @@ export default function eventsService({ config, clock, database }: Kernel): Serv
       },
     },
 
-    async started({ announce, log }) {
-      inBackground = [
-        tellMoments(store, database, { clock, config, log }),
-        sharedRelay(database, announce, log),
-      ];
+    async started({ log }) {
+      inBackground = [tellMoments(store, database, { clock, config, log })];
     },
 
     async stopped() {

@@ -110,6 +110,19 @@ export const notifications = defineContract({
       rest: { method: "POST", path: "/notifications/mark-all-read" },
     },
   },
+  consumes: [
+    "bookings.confirmed",
+    "bookings.held",
+    "bookings.expired",
+    "bookings.cancelled",
+    "bookings.waitingEnded",
+    "events.created",
+    "events.updated",
+    "events.saleStarted",
+    "events.reminderDue",
+    "notifications.heldBack",
+    "notifications.audienceLeft",
+  ],
   events: {
     "notifications.heldBack": {
       summary:

@@ -1,5 +1,5 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
-import type { Database, Transaction } from "../../lib/database";
+import type { Database, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { writeOutbox } from "../../mixins/outbox";
@@ -83,18 +83,15 @@ const ID_AT = (time: string) => `encode(set_bit(set_bit(overlay(uuid_send(gen_ra
 export function notificationsStore(database: Database) {
   const notifications = defineNotification(database.sequelize);
 
-  const write = (events: readonly OutboxEvent[], transaction?: Transaction): Promise<void> =>
-    writeOutbox((sql, bind) => database.query(sql, bind, transaction), events);
-
-  const addEach = (
+  const addEach = async (
+    query: Query,
     entries: readonly PersonalNotice[],
     now: Date,
     heldBack: (one: PersonalNotice) => OutboxEvent,
-  ): Promise<void> =>
-    database.transaction(
-      async (transaction) => {
-        const held = await database.query<{ userId: string }>(
-          `WITH made AS MATERIALIZED (
+  ): Promise<void> => {
+    if (entries.length === 0) return;
+    const held = await query<{ userId: string }>(
+      `WITH made AS MATERIALIZED (
          SELECT one.*, ${IS_FREE("one.user_id")} AS free
            FROM ROWS FROM (
                   unnest($ids::uuid[], $userIds::uuid[], $occurrenceIds::uuid[], $types::text[], $titles::text[],
@@ -106,33 +103,29 @@ export function notificationsStore(database: Database) {
          SELECT id, user_id, occurrence_id, type, title, body, event_id, data, $now FROM made WHERE free
          ON CONFLICT (user_id, occurrence_id) DO NOTHING)
        SELECT user_id AS "userId" FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}`,
-          {
-            now,
-            ids: entries.map(() => newId()),
-            userIds: entries.map(({ userId }) => userId),
-            occurrenceIds: entries.map(({ occurrenceId }) => occurrenceId),
-            types: entries.map(({ notice }) => notice.type),
-            titles: entries.map(({ notice }) => notice.title),
-            bodies: entries.map(({ notice }) => notice.body),
-            eventIds: entries.map(({ notice }) => notice.eventId),
-            data: JSON.stringify(entries.map(({ notice }) => notice.data)),
-          },
-          transaction,
-        );
-        const ids = new Set(held.map(({ userId }) => userId));
-        await write(entries.filter(({ userId }) => ids.has(userId)).map(heldBack), transaction);
+      {
+        now,
+        ids: entries.map(() => newId()),
+        userIds: entries.map(({ userId }) => userId),
+        occurrenceIds: entries.map(({ occurrenceId }) => occurrenceId),
+        types: entries.map(({ notice }) => notice.type),
+        titles: entries.map(({ notice }) => notice.title),
+        bodies: entries.map(({ notice }) => notice.body),
+        eventIds: entries.map(({ notice }) => notice.eventId),
+        data: JSON.stringify(entries.map(({ notice }) => notice.data)),
       },
-      { ahead: true },
     );
+    const ids = new Set(held.map(({ userId }) => userId));
+    await writeOutbox(query, entries.filter(({ userId }) => ids.has(userId)).map(heldBack));
+  };
 
   return {
     /**
      * Stores a notice for each of these people. Told again of the same occurrence, a person keeps the one they have;
      * whoever was erased gets nothing.
      *
-     * Does not queue behind other changes: a few at a time at most.
-     *
-     * @param heldBack what is written to the outbox, in the same transaction, for somebody whose row is held
+     * @param query in the transaction in which they are heard of
+     * @param heldBack what is written to the outbox for somebody whose row is held
      */
     addEach,
 
@@ -140,14 +133,14 @@ export function notificationsStore(database: Database) {
      * Stores one notice for each of an audience, a chunk of it, by their ids. Told again of the same occurrence, a
      * person keeps the one they have; whoever was erased gets nothing.
      *
-     * Does not queue behind other changes: a few at a time at most.
-     *
+     * @param query in the transaction in which the occurrence is heard of
      * @param to.ofId the host or the event whose audience it is
      * @param to.after the last one of the chunk before; null for the first chunk
      * @param toBeTold what is written to the outbox in the same transaction: `left` where there may be more, who come
      *   after the last one of this chunk; `heldBack` for somebody whose row is held
      */
-    addForAudience: (
+    async addForAudience(
+      query: Query,
       { audience, ...to }: { audience: Audience; ofId: string; after: string | null },
       occurrenceId: string,
       notice: Notice,
@@ -156,15 +149,13 @@ export function notificationsStore(database: Database) {
         left(last: string): OutboxEvent;
         heldBack(one: PersonalNotice): OutboxEvent;
       },
-    ): Promise<void> =>
-      database.transaction(
-        async (transaction) => {
-          const [chunk] = await database.query<{
-            size: number;
-            last: string | null;
-            held: string[] | null;
-          }>(
-            `WITH told AS MATERIALIZED (
+    ): Promise<void> {
+      const [chunk] = await query<{
+        size: number;
+        last: string | null;
+        held: string[] | null;
+      }>(
+        `WITH told AS MATERIALIZED (
              SELECT a.user_id FROM (${MEMBERS_OF[audience]}) AS a
               WHERE a.of_id = $ofId AND ($after::uuid IS NULL OR a.user_id > $after::uuid)
               ORDER BY a.user_id LIMIT ${TOLD_AT_ONCE}),
@@ -179,27 +170,24 @@ export function notificationsStore(database: Database) {
            SELECT count(*)::int AS size, (SELECT user_id FROM told ORDER BY user_id DESC LIMIT 1) AS last,
                   (SELECT array_agg(user_id) FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}) AS held
              FROM told`,
-            {
-              ...to,
-              occurrenceId,
-              now,
-              type: notice.type,
-              title: notice.title,
-              body: notice.body,
-              eventId: notice.eventId,
-              data: JSON.stringify(notice.data),
-            },
-            transaction,
-          );
-          const left =
-            chunk?.size === TOLD_AT_ONCE && chunk.last !== null ? [toBeTold.left(chunk.last)] : [];
-          const held = (chunk?.held ?? []).map((userId) =>
-            toBeTold.heldBack({ userId, occurrenceId, notice }),
-          );
-          await write([...left, ...held], transaction);
+        {
+          ...to,
+          occurrenceId,
+          now,
+          type: notice.type,
+          title: notice.title,
+          body: notice.body,
+          eventId: notice.eventId,
+          data: JSON.stringify(notice.data),
         },
-        { ahead: true },
-      ),
+      );
+      const left =
+        chunk?.size === TOLD_AT_ONCE && chunk.last !== null ? [toBeTold.left(chunk.last)] : [];
+      const held = (chunk?.held ?? []).map((userId) =>
+        toBeTold.heldBack({ userId, occurrenceId, notice }),
+      );
+      await writeOutbox(query, [...left, ...held]);
+    },
 
     async list(
       userId: string,

@@ -4,6 +4,7 @@ import {
   described,
   id,
   instant,
+  integer,
   nullable,
   object,
   oneOf,
@@ -220,5 +221,17 @@ export const users = defineContract({
       errors: [UserNotFound],
     },
   },
-  events: {},
+  consumes: ["users.erased"],
+  events: {
+    "users.erased": {
+      summary: "A person was erased; what came in while that was done is still to be cleared away",
+      payload: object({
+        id: id(),
+        schemaVersion: integer({ min: 1 }),
+        occurredAt: instant(),
+        version: integer({ min: 1 }),
+        userId: id(),
+      }),
+    },
+  },
 });

@@ -6,10 +6,11 @@
  * booking and no event behind.
  */
 import type { ServiceSchema } from "moleculer";
-import { isError } from "../../lib/errors";
+import type { Call } from "../../lib/contract/define";
+import { isError, unlessUnavailable } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
 import { forgetAnswersWith } from "../../mixins/idempotency";
-import { implement } from "../contracts";
+import { type Contracts, implement } from "../contracts";
 import { EmailTaken, UserNotFound, users } from "./users.contract";
 import { userFollows } from "./users.follows";
 import { checkChanges, checkMayChange, isOwnOrAdmin, namedUser, viewFor } from "./users.rules";
@@ -19,7 +20,30 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
   const store = usersStore(database);
   const follows = userFollows(database, clock);
 
+  const endAllSessions = async (id: string, call: Call<Contracts>) => {
+    await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
+  };
+  /** May be done again, also after it broke off. Tokens first, so that little that is new comes meanwhile. */
+  const clearAway = async (id: string, call: Call<Contracts>) => {
+    await endAllSessions(id, call);
+    await call("events.$deleteOfHost", { hostId: id });
+    await call("bookings.$delete", { userId: id, reason: "user_deleted" });
+    await call("notifications.$deleteOfUser", { userId: id });
+    await call("events.$forgetInterest", { userId: id });
+    await follows.forget(id);
+    await forgetAnswersWith(database, id);
+  };
+
   return implement(users, {
+    channels: {
+      "users.erased": {
+        atOnce: 1,
+        async handler(erased, { call }) {
+          for (const { userId } of erased) await clearAway(userId, call);
+        },
+      },
+    },
+
     actions: {
       $create: ({ params }) => store.create(params, clock.now()),
 
@@ -32,31 +56,20 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
 
       async $delete({ params: { id }, call }) {
         const role = await store.roleUnlessErased(id);
-        const endSessions = async () => {
-          await call("auth.$endSessions", { userId: id, reason: "user_deleted" });
-        };
+        const endSessions = () => endAllSessions(id, call);
         // The role first: of administrators who leave at once the last is refused while nothing is gone.
         if (role === "admin") {
           await store.update(id, { role: "attendee" }, clock.now(), endSessions);
         }
-        // Tokens first, so that little that is new comes while the old is cleared away.
-        const clearAway = async () => {
-          await endSessions();
-          await call("events.$deleteOfHost", { hostId: id });
-          await call("bookings.$delete", { userId: id, reason: "user_deleted" });
-          await call("notifications.$deleteOfUser", { userId: id });
-          await call("events.$forgetInterest", { userId: id });
-          await follows.forget(id);
-          await forgetAnswersWith(database, id);
-        };
         // The row after that, so that a run that broke off can be repeated.
-        await clearAway();
+        await clearAway(id, call);
         // Whoever repeats a run that broke off after that must come as far as here.
         if (role === null) throw new UserNotFound({});
         // One who was made an administrator meanwhile stays, and a repeat begins with the role again.
         await store.erase(id, clock.now());
-        // What came in meanwhile; from here on nothing can, because all look for a live user under its lock.
-        await clearAway();
+        // What came in meanwhile; from here on nothing can, because all look for a live user under its lock. What
+        // cannot be done at the moment is done soon by whoever hears that they were erased.
+        await clearAway(id, call).catch(unlessUnavailable);
       },
 
       $find: ({ params }) => store.find(params.id),

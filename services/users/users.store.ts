@@ -1,11 +1,19 @@
 import type { Model } from "sequelize";
 import type { Role } from "../../lib/contract/define";
 import type { ValueOf } from "../../lib/contract/rules";
-import { type Database, type Transaction, violatedConstraint } from "../../lib/database";
+import {
+  type Database,
+  type Lock,
+  type Query,
+  type Transaction,
+  violatedConstraint,
+} from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { laneOfUser } from "../../mixins/held-users";
+import { writeOutbox } from "../../mixins/outbox";
+import { happened } from "../contracts";
 import { EmailTaken, UserNotFound, UsernameTaken, type userShape } from "./users.contract";
 import { defineUser } from "./users.model";
 import { checkMayStepDown } from "./users.rules";
@@ -285,18 +293,29 @@ export function usersStore(database: Database) {
      * writing rows that refer to this person, and whoever comes later finds them erased. An administrator is
      * never erased: who is one gives up the role first, with {@link update}, which knows whether that may be.
      *
+     * What came in until then is cleared away by who hears of it (`users.erased`).
+     *
      * @throws UserNotFound; ServiceUnavailable for an administrator
      */
     async erase(id: string, now: Date): Promise<void> {
-      const bind = { id, name: ERASED_NAME, now };
+      const about = { aggregateId: id, aggregateVersion: 1, occurredAt: now, correlationId: null };
+      const eraseBy = async (sql: string, transaction: Transaction, lock: Lock) => {
+        const query: Query = (text, bind) => database.query(text, bind, transaction);
+        const erased = await lock(() => query(sql, { id, name: ERASED_NAME, now }));
+        if (erased.length > 0)
+          await writeOutbox(query, [happened("users.erased", about, { userId: id })]);
+        return erased.length > 0;
+      };
       // Nobody queues for a row that is free, behind those who wait for one that is not.
-      const [free] = await database.query(ERASE, bind);
-      if (free) return;
-      const [held] = await database.transaction(
-        (transaction, lock) => lock(() => database.query(ERASE_WHEN_FREE, bind, transaction)),
-        { lane: laneOfUser(id) },
-      );
-      if (held) return;
+      const isErased =
+        (await database.transaction((transaction, lock) => eraseBy(ERASE, transaction, lock), {
+          ahead: true,
+        })) ||
+        (await database.transaction(
+          (transaction, lock) => eraseBy(ERASE_WHEN_FREE, transaction, lock),
+          { lane: laneOfUser(id) },
+        ));
+      if (isErased) return;
       const role = await roleUnlessErased(id);
       throw role === null ? new UserNotFound({}) : new ServiceUnavailable({ retryAfter: 1 });
     },

@@ -1,5 +1,5 @@
-import type { Context } from "moleculer";
 import type { Database } from "../../lib/database";
+import { type Announced, watchOutbox } from "../support/announced";
 import { eventually } from "../support/eventually";
 import { Api, type Event, inDays, type Person } from "../support/people";
 import { startTestSystem, type TestSystem } from "../support/system";
@@ -11,8 +11,7 @@ let hanna: Person;
 let alice: Person;
 /** What the outbox does not take: what has become of a thing by this word, or anything. */
 let refused: string | undefined;
-/** What other services have heard, by event. */
-const heard = new Map<string, string[]>();
+let announced: Announced;
 
 /** A database that takes everything but what is to be told, when it is told so. */
 const withoutOutbox = (database: Database): Database => ({
@@ -28,14 +27,7 @@ const withoutOutbox = (database: Database): Database => ({
 
 beforeAll(async () => {
   system = await startTestSystem({ wrapDatabase: withoutOutbox });
-  system.systems[0]?.broker.createService({
-    name: "listener",
-    events: {
-      "events.**"({ eventName, params }: Context<{ eventId: string }>) {
-        heard.set(params.eventId, [...(heard.get(params.eventId) ?? []), eventName ?? ""]);
-      },
-    },
-  });
+  announced = await watchOutbox(system.database);
   api = await Api.at(system.origin);
   hanna = await api.host("Hanna");
   alice = await api.attendee("Alice");
@@ -53,7 +45,7 @@ const stored = async ({ id }: Pick<Event, "id">) => {
   return rows[0]?.event;
 };
 const told = (event: Event, names: string[]) =>
-  eventually(async () => expect(heard.get(event.id) ?? []).toEqual(names));
+  eventually(async () => expect(await announced.of(event)).toEqual(names));
 
 /** Somebody does something to an event while nothing can be told of it. */
 async function whileBroken(

@@ -276,13 +276,19 @@ describe("Followers", () => {
       const chunk = async (after: string | null): Promise<string | null> => {
         let next: string | null = null;
         const to = { audience: "followers", ofId: hanna.who.id, after } as const;
-        await store.addForAudience(to, occurrenceId, notice, now, {
-          left(last) {
-            next = last;
-            return outboxEvent({ ...to, after: last });
-          },
-          heldBack: () => outboxEvent(),
-        });
+        await database.transaction((transaction) =>
+          store.addForAudience(
+            (sql, bind) => database.query(sql, bind, transaction),
+            ...([to, occurrenceId, notice, now] as const),
+            {
+              left(last) {
+                next = last;
+                return outboxEvent({ ...to, after: last });
+              },
+              heldBack: () => outboxEvent(),
+            },
+          ),
+        );
         return next;
       };
       await chunk(await chunk(null));

@@ -146,16 +146,13 @@ describe("notices for some people are written without reading all there are", ()
     await files.query("VACUUM ANALYZE users");
     const people = await files.query(`SELECT id FROM users WHERE name = 'Alice' LIMIT ${TOLD}`);
     let statement: { sql: string; bind: Bind | undefined } | undefined;
-    const watched: Database = {
-      ...database,
-      query(sql, bind, transaction) {
+    const occurrenceId = newId();
+    await notificationsStore(database).addEach(
+      (sql, bind) => {
         // Nobody is held, so it is the only one.
         statement = { sql, bind };
-        return database.query(sql, bind, transaction);
+        return database.query(sql, bind);
       },
-    };
-    const occurrenceId = newId();
-    await notificationsStore(watched).addEach(
       people.map(({ id }) => ({ userId: String(id), occurrenceId, notice })),
       NOW,
       () => outboxEvent(),

@@ -302,12 +302,14 @@ describe("Models", () => {
     bookings: "written in batches, straight over the driver",
     follows: "written under the locks of two people",
     idempotency_keys: "belongs to a mixin, and is written in the transaction of whoever uses it",
+    inbox: "belongs to a mixin, and is written in the transaction of whoever uses it",
     interests: "written under the locks of an event and a person",
     migrations: "Umzug's journal",
     outbox: "belongs to a mixin, and is written in the transaction of whoever uses it",
     seeders: "Umzug's journal",
     tickets: "written with the bookings",
     told_moments: "written with what is told",
+    undelivered: "belongs to a mixin, and is written by it alone",
     waitlist: "written with the bookings",
   };
   /** Columns that no model of their table knows. */

@@ -1,6 +1,6 @@
-import type { Context } from "moleculer";
 import { newId } from "../../lib/ids";
 import { administrator, WITH_ADMINISTRATOR } from "../support/administrator";
+import { type Announced, watchOutbox } from "../support/announced";
 import { crowd } from "../support/crowd";
 import { MovableClock } from "../support/movable-clock";
 import { Api, type Event, inDays, type Person } from "../support/people";
@@ -318,22 +318,11 @@ describe("Who is told", () => {
 });
 
 describe("What is announced to other services", () => {
-  let heard: { name: string; eventId: string; changed?: string[] }[];
-  beforeAll(() => {
-    system.systems[0]?.broker.createService({
-      name: "listener",
-      events: {
-        "events.**"({ eventName, params }: Context<{ eventId: string; changed?: string[] }>) {
-          heard.push({ name: eventName ?? "", ...params });
-        },
-      },
-    });
+  let announced: Announced;
+  beforeAll(async () => {
+    announced = await watchOutbox(system.database);
   });
-  beforeEach(() => {
-    heard = [];
-  });
-  const announced = ({ id }: { id: string }) =>
-    heard.filter(({ eventId }) => eventId === id).map(({ name }) => name);
+  beforeEach(() => announced.forget());
 
   test("each step of an event's life, once", async () => {
     const event = await hanna.createsEvent();
@@ -343,7 +332,7 @@ describe("What is announced to other services", () => {
     await hanna.does(200, "POST", `/events/${event.id}/cancel`);
     await hanna.does(204, "DELETE", `/events/${event.id}`);
     await quiet();
-    expect(announced(event)).toEqual([
+    expect(await announced.of(event)).toEqual([
       "events.created",
       "events.updated",
       "events.updated",
@@ -361,8 +350,8 @@ describe("What is announced to other services", () => {
     await hanna.does(200, "POST", `${path}/postpone`, times);
     await hanna.does(200, "POST", `${path}/publish`);
     await quiet();
-    const updates = heard.filter(({ name }) => name === "events.updated");
-    expect(updates.map(({ changed }) => changed?.sort())).toEqual([
+    const updates = await announced.data("events.updated");
+    expect(updates.map(({ changed }) => (changed as string[]).sort())).toEqual([
       ["capacity", "tags"],
       ["endDateTime", "startDateTime", "status"],
       ["status"],
@@ -375,10 +364,10 @@ describe("What is announced to other services", () => {
     await hanna.does(204, "DELETE", `/events/${given.id}`);
     const draft = await hanna.createsEvent({ status: "draft" });
     await quiet();
-    expect([announced(given), announced(draft)]).toEqual([[], []]);
+    expect([await announced.of(given), await announced.of(draft)]).toEqual([[], []]);
     await hanna.does(200, "POST", `/events/${draft.id}/publish`);
     await quiet();
-    expect(announced(draft)).toEqual(["events.created"]);
+    expect(await announced.of(draft)).toEqual(["events.created"]);
   });
 });
 

@@ -128,12 +128,13 @@ const KEY_CODES = ["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"];
 const BY_THE_CLOCK: readonly unknown[] = ["saleStarted", "reminderDue"];
 /**
  * Rows that come beside whatever is asked for: people are told a moment after what they are told of, so a notification
- * may belong to an earlier request, and of what the clock brings no request knows.
+ * may belong to an earlier request, as does what a consumer has heard of, and of what the clock brings no request knows.
  */
 const isOfNoRequest = ({ table, before, after }: Change): boolean =>
   before
     ? table === "awaited_sales" && !after
     : table === "notifications" ||
+      table === "inbox" ||
       table === "told_moments" ||
       (table === "outbox" && BY_THE_CLOCK.includes(after?.action));
 

@@ -45,7 +45,7 @@ const keyOf = (row: Row): string =>
     row.id ??
       row.token_hash ??
       row.name ??
-      [row.event_id, row.user_id, row.key, row.kind, row.moment].join(" "),
+      [row.consumer, row.event_id, row.user_id, row.key, row.kind, row.moment].join(" "),
   );
 
 function changeOf(table: string, key: string, before?: Row, after?: Row): Change {

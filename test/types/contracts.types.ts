@@ -152,6 +152,7 @@ const greetings = defineContract({
       payload: object({ words: text({ maxLength: 100 }) }),
     },
   },
+  consumes: ["greetings.said"],
 });
 const implement = implementer({ greetings });
 const wave = async () => {};
@@ -191,11 +192,11 @@ export const handlers = [
         takes<Caller>(caller);
       },
     },
-    events: {
-      async "greetings.said"({ params }) {
-        takes<string>(params.words);
+    channels: {
+      async "greetings.said"([event]) {
+        takes<string | undefined>(event?.words);
         // @ts-expect-error a field that the payload has not
-        takes<unknown>(params.volume);
+        takes<unknown>(event?.volume);
       },
     },
   }),
@@ -210,8 +211,8 @@ export const handlers = [
   implement(greetings, { actions: { wave, look, $greet: greetsWithNumbers } }),
   // @ts-expect-error a word that the result's enumeration has not
   implement(greetings, { actions: { wave, look, $greet: greetsOddly } }),
-  // @ts-expect-error a handler of an event that no contract has
-  implement(greetings, { actions: { $greet, wave, look }, events: { "greetings.heard": look } }),
+  // @ts-expect-error a handler of an event that its contract does not name
+  implement(greetings, { actions: { $greet, wave, look }, channels: { "greetings.heard": look } }),
   // @ts-expect-error a service to wait for that does not exist
   implement(greetings, { actions: { $greet, wave, look }, dependencies: ["people"] }),
   // @ts-expect-error a handler is missing in a service of the product

@@ -1,4 +1,4 @@
-import type { ServiceBroker } from "moleculer";
+import { consumersIn, hearersIn } from "../../lib/contract/channels";
 import {
   type Caller,
   type Contract,
@@ -59,10 +59,11 @@ const listeners = defineContract({
   description: "For this test.",
   actions: {},
   events: {},
+  consumes: ["greetings.said"],
 });
 
-/** Both services; what is heard goes to `heard`. */
-function servicesOf(heard: (words: string) => Promise<void> = async () => {}) {
+/** Both services. */
+function servicesOf() {
   const implement = implementer({ greetings, listeners });
   return [
     implement(greetings, {
@@ -78,7 +79,7 @@ function servicesOf(heard: (words: string) => Promise<void> = async () => {}) {
     }),
     implement(listeners, {
       actions: {},
-      events: { "greetings.said": ({ params }) => heard(params.words) },
+      channels: { "greetings.said": async () => {} },
     }),
   ];
 }
@@ -156,96 +157,37 @@ describe("A contract and its handlers", () => {
   });
 });
 
-describe("An announcement", () => {
-  test("that is malformed reaches nobody; one that says more than is known does", async () => {
-    const heard: string[] = [];
-    const services = servicesOf(async (words) => void heard.push(words));
-    await withBroker(services, async (broker) => {
-      const malformed = [{}, { words: 1 }, { words: "x", how: "odd" }];
-      for (const payload of malformed) await broker.emit("greetings.said", payload).catch(() => {});
-      await broker.emit("greetings.said", { words: "new", schemaVersion: 2, extra: [] });
-      expect(heard).toEqual(["new"]);
-    });
-  });
-});
+describe("A channel", () => {
+  const parts = { actions: {}, channels: { "greetings.said": async () => {} } };
 
-describe("An announcement from an outbox", () => {
-  /** The services, with what hands out `announce` when it starts. */
-  async function withAnnounce(
-    heard: (words: string) => Promise<void>,
-    work: (
-      announce: (name: string, payload: object) => Promise<void>,
-      broker: ServiceBroker,
-    ) => Promise<void>,
-  ): Promise<void> {
-    let given: Parameters<typeof work>[0] | undefined;
-    const relays = defineContract({
-      name: "relays",
-      description: "For this test.",
-      actions: {},
-      events: {},
+  test("is what a service hears by, with the shape of what it hears", () => {
+    const handler = async () => {};
+    const channelsIn = (schema: object) => (schema as { channels: object }).channels;
+    const implement = implementer({ greetings, listeners });
+    const many = implement(listeners, { actions: {}, channels: { "greetings.said": handler } });
+    expect(channelsIn(many)).toMatchObject({
+      "greetings.said": { atOnce: 200, params: { words: expect.anything() } },
     });
-    const relay = implementer({ greetings, listeners, relays })(relays, {
-      actions: {},
-      async started({ announce }) {
-        given = announce;
-      },
-    });
-    await withBroker([...servicesOf(heard), relay], async (broker) => {
-      if (!given) throw new Error("The relay has not started");
-      await work(given, broker);
-    });
-  }
-
-  test("comes back when whoever listens here has heard it", async () => {
-    let hear = () => {};
-    const heard = new Promise<void>((resolve) => {
-      hear = resolve;
-    });
-    await withAnnounce(
-      () => heard,
-      async (announce) => {
-        let back = false;
-        const announced = announce("greetings.said", { words: "Hello" }).then(() => {
-          back = true;
-        });
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        expect(back).toBe(false);
-        hear();
-        await announced;
-      },
-    );
+    const alone = { atOnce: 1, handler };
+    const one = implement(listeners, { actions: {}, channels: { "greetings.said": alone } });
+    expect(channelsIn(one)).toMatchObject({ "greetings.said": { atOnce: 1 } });
   });
 
-  test("fails when it cannot be sent to other nodes", async () => {
-    const silent = async () => {};
-    await withAnnounce(silent, async (announce, broker) => {
-      const { transit, options } = broker;
-      // As a transporter that has lost its connection.
-      const away = { sendEvent: () => Promise.reject(new Error("Nobody is connected")) };
-      Object.assign(broker, { transit: away, options: { ...options, disableBalancer: true } });
-      try {
-        const announced = announce("greetings.said", { words: "Hello" });
-        await expect(announced).rejects.toThrow("Nobody is connected");
-      } finally {
-        Object.assign(broker, { transit, options });
-      }
-    });
+  test("that a contract names must be there, and its event too", () => {
+    const implement = implementer({ greetings, listeners });
+    expect(() => implement(listeners, { actions: {} })).toThrow("greetings.said");
+    expect(() => implementer({ listeners })(listeners, parts as never)).toThrow("greetings.said");
+    expect(() => consumersIn({ listeners })).toThrow("greetings.said");
+    const more = { ...parts.channels, "greetings.heard": async () => {} };
+    expect(() => implement(listeners, { ...parts, channels: more })).toThrow("greetings.heard");
   });
 
-  test("that somebody cannot hear, or nobody knows, is in nobody else's way", async () => {
-    const heard: string[] = [];
-    const deafOnce = async (words: string) => {
-      if (words === "deaf") throw new Error("deaf");
-      heard.push(words);
-    };
-    await withAnnounce(deafOnce, async (announce) => {
-      await announce("greetings.said", { words: "deaf" });
-      await announce("greetings.said", {});
-      await announce("greetings.unknown", {});
-      await announce("greetings.said", { words: "Hello" });
-      expect(heard).toEqual(["Hello"]);
-    });
+  test("is known by its event, wherever that happens", () => {
+    const consumersOf = consumersIn({ greetings, listeners });
+    expect(consumersOf("greetings.said")).toEqual(["listeners"]);
+    expect(consumersOf("greetings.unknown")).toBeUndefined();
+    expect(hearersIn({ greetings, listeners })).toEqual([["greetings.said", ["listeners"]]]);
+    expect(hearersIn({ greetings })).toEqual([["greetings.said", []]]);
   });
 });
 

@@ -1,0 +1,251 @@
+import type { OutboxEvent } from "../../lib/contract/outbox-event";
+import { type Database, openDatabase, type Query } from "../../lib/database";
+import { newId } from "../../lib/ids";
+import { hear, sweepOutbox } from "../../mixins/channels";
+import { listUndelivered, replay } from "../../mixins/dead-letters";
+import { writeOutbox } from "../../mixins/outbox";
+import { createTestDatabase, type TestDatabase } from "../support/database";
+import { eventually } from "../support/eventually";
+import { outboxEvent } from "../support/outbox-event";
+import { silent } from "../support/silent";
+
+/** Channels on a real database: what a consumer does is a row of `effects`, in the transaction in which it hears. */
+const EVENT = "bookings.confirmed";
+
+let database: TestDatabase;
+let pool: Database;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = openDatabase(database.url, { connections: 10 });
+  await database.query("CREATE TABLE effects (consumer text NOT NULL, what text NOT NULL)");
+});
+afterAll(async () => {
+  await pool?.close();
+  await database?.drop();
+});
+
+let running: { stop(): Promise<void> }[] = [];
+afterEach(async () => {
+  await Promise.all(running.map((one) => one.stop()));
+  running = [];
+  await database.query("TRUNCATE outbox, inbox, undelivered, effects");
+});
+
+type Act = (what: string, query: Query) => Promise<void>;
+
+/**
+ * A node that runs a consumer.
+ *
+ * @param act what is done for one event beside its effect; may throw
+ */
+function startNode(
+  name: string,
+  {
+    act = async () => {},
+    all = [name],
+    atOnce = 200,
+  }: { act?: Act; all?: string[]; atOnce?: number } = {},
+) {
+  const handle = async (payloads: readonly object[], query: Query) => {
+    for (const { what } of payloads as { what: string }[]) {
+      await query("INSERT INTO effects VALUES ($name, $what) RETURNING what", { name, what });
+      await act(what, query);
+    }
+  };
+  const handlers = new Map([[EVENT, handle]]);
+  const node = hear(pool, { name, atOnce, handlers, consumersOf: () => all }, silent);
+  running.push(node);
+  return node;
+}
+
+const write = (...events: OutboxEvent[]) =>
+  pool.transaction((transaction) =>
+    writeOutbox((sql, bind) => pool.query(sql, bind, transaction), events),
+  );
+const numbered = (size: number) =>
+  Array.from({ length: size }, (_, i) => outboxEvent({ what: `${i}`.padStart(4, "0") }));
+const whats = (size: number) => numbered(size).map(({ data }) => (data as { what: string }).what);
+
+const left = async () =>
+  (await database.query("SELECT data->>'what' AS what FROM outbox ORDER BY id")).map(
+    ({ what }) => what,
+  );
+const effectsOf = async (consumer: string) =>
+  (
+    await database.query("SELECT what FROM effects WHERE consumer = $1 ORDER BY what", [consumer])
+  ).map(({ what }) => what);
+const isThrough = () =>
+  eventually(async () => expect([await left(), await aside()]).toEqual([[], []]));
+const aside = () => database.query("SELECT consumer, attempts, error FROM undelivered");
+/** Lets what is put aside be due now. */
+const hasten = () => database.query("UPDATE undelivered SET next_try_at = now()");
+
+describe("Every consumer hears of every event once", () => {
+  test("however many nodes share it, and the event goes when all have", async () => {
+    const all = ["mail", "analytics"];
+    for (const name of [...all, ...all]) startNode(name, { all, atOnce: 7 });
+    for (let i = 0; i < 5; i++) {
+      await write(...numbered(500).slice(i * 100, (i + 1) * 100));
+    }
+    await isThrough();
+    for (const name of all) expect(await effectsOf(name)).toEqual(whats(500));
+  });
+
+  test("also one that was down while the others heard: nothing goes without it", async () => {
+    const all = ["mail", "analytics"];
+    startNode("mail", { all });
+    await write(...numbered(50));
+    await eventually(async () => expect(await effectsOf("mail")).toHaveLength(50));
+    expect(await left()).toHaveLength(50);
+    startNode("analytics", { all });
+    await isThrough();
+    for (const name of all) expect(await effectsOf(name)).toEqual(whats(50));
+  });
+
+  test("also where it is handed over again", async () => {
+    startNode("mail");
+    const events = numbered(20);
+    await write(...events);
+    await isThrough();
+    await write(...events);
+    running.push(sweepOutbox(pool, [[EVENT, ["mail"]]], silent, 0));
+    await isThrough();
+    expect(await effectsOf("mail")).toEqual(whats(20));
+  });
+
+  test("control: without an inbox it would be twice", async () => {
+    startNode("mail");
+    const events = numbered(20);
+    await write(...events);
+    await isThrough();
+    await database.query("TRUNCATE inbox");
+    await write(...events);
+    await isThrough();
+    expect(await effectsOf("mail")).toHaveLength(40);
+  });
+
+  test("also one that is cut off in the middle of handling", async () => {
+    // The server ends the connection: nobody knows on the node whether anything was done.
+    let cuts = 0;
+    startNode("mail", {
+      async act(what, query) {
+        if (what !== "0010" || cuts++ > 0) return;
+        await query("SELECT pg_terminate_backend(pg_backend_pid())", {});
+      },
+    });
+    await write(...numbered(20));
+    await eventually(async () => {
+      await hasten();
+      expect([await left(), await aside()]).toEqual([[], []]);
+    });
+    expect(cuts).toBeGreaterThan(0);
+    expect(await effectsOf("mail")).toEqual(whats(20));
+  });
+});
+
+describe("What cannot be handled", () => {
+  test("leaves no effect, and keeps nobody waiting", async () => {
+    startNode("mail", {
+      async act(what) {
+        if (what === "0007") throw new Error("Cannot be");
+      },
+    });
+    await write(...numbered(20));
+    await eventually(async () => expect(await left()).toEqual([]));
+    expect(await effectsOf("mail")).toEqual(whats(20).filter((what) => what !== "0007"));
+    expect(await aside()).toEqual([{ consumer: "mail", attempts: 1, error: "Error: Cannot be" }]);
+  });
+
+  test("is tried again, after longer each time, until it can be", async () => {
+    let tries = 0;
+    startNode("mail", {
+      async act() {
+        if (++tries < 4) throw new Error(`Try ${tries}`);
+      },
+    });
+    await write(...numbered(1));
+    const waits: number[] = [];
+    for (const attempts of [1, 2, 3]) {
+      await eventually(async () => {
+        const [row] = await database.query(
+          `SELECT attempts, error, (extract(epoch FROM next_try_at - now()) * 1000)::int AS ms FROM undelivered`,
+        );
+        expect(row).toMatchObject({ attempts, error: `Error: Try ${attempts}` });
+        waits.push(Number(row?.ms));
+      });
+      await hasten();
+    }
+    await isThrough();
+    expect(await effectsOf("mail")).toEqual(["0000"]);
+    // A second, two, four, by half of that more or less; a little has passed when it is looked at.
+    expect(waits[0]).toBeLessThanOrEqual(1_500);
+    expect(waits[1]).toBeLessThanOrEqual(3_000);
+    expect(waits[2]).toBeGreaterThan(1_000);
+  });
+
+  test("is dead in the end, and done once when it is replayed", async () => {
+    let isBroken = true;
+    startNode("mail", {
+      async act() {
+        if (isBroken) throw new Error("Broken");
+      },
+    });
+    await write(...numbered(3));
+    await eventually(async () => {
+      await hasten();
+      const dead = await listUndelivered(pool, { consumer: "mail", dead: true, most: 10 });
+      expect(dead).toHaveLength(3);
+    });
+    const [first, ...others] = await listUndelivered(pool, { dead: true, most: 10 });
+    expect(first).toMatchObject({
+      ...{ consumer: "mail", name: EVENT, attempts: 12, error: "Error: Broken" },
+      ...{ nextTryAt: null, deadAt: expect.any(String) },
+    });
+    expect(others).toHaveLength(2);
+    expect(await listUndelivered(pool, { dead: false, most: 10 })).toEqual([]);
+    // Dead is dead: it is not tried any more.
+    await hasten();
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(await effectsOf("mail")).toEqual([]);
+
+    isBroken = false;
+    const eventId = first?.eventId ?? "";
+    expect(await replay(pool, { consumer: "others" })).toBe(0);
+    expect(await replay(pool, { consumer: "mail", eventId: newId() })).toBe(0);
+    expect(await replay(pool, { consumer: "mail", eventId })).toBe(1);
+    await eventually(async () => expect(await effectsOf("mail")).toHaveLength(1));
+    expect(await replay(pool, { consumer: "mail" })).toBe(2);
+    await isThrough();
+    expect(await effectsOf("mail")).toEqual(whats(3));
+  });
+
+  test("by two nodes counts once for each try", async () => {
+    const broken = { act: () => Promise.reject(new Error("Broken")) };
+    startNode("mail", broken);
+    startNode("mail", broken);
+    await write(...numbered(1));
+    for (let attempts = 1; attempts <= 6; attempts++) {
+      await eventually(async () => expect((await aside())[0]?.attempts).toBe(attempts));
+      await hasten();
+    }
+  });
+});
+
+test("Nobody waits for what nobody hears of; what is not known stays for who does", async () => {
+  const unheard = { ...outboxEvent({ what: "unheard" }), action: "sung" };
+  const unknown = { ...outboxEvent({ what: "unknown" }), action: "danced" };
+  const hearers = [
+    ["bookings.sung", []],
+    [EVENT, ["mail", "analytics"]],
+  ] as const;
+  running.push(sweepOutbox(pool, hearers, silent, 0));
+  startNode("mail", { all: ["mail", "analytics"] });
+  await write(unheard, unknown, outboxEvent({ what: "heard by one, the other is down" }));
+  await eventually(async () => expect(await effectsOf("mail")).toHaveLength(1));
+  await eventually(async () => expect(await left()).toHaveLength(2));
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  expect(await left()).toEqual(["unknown", "heard by one, the other is down"]);
+  // The other one does not hear of it in this version any more.
+  running.push(sweepOutbox(pool, [[EVENT, ["mail"]]], silent, 0));
+  await eventually(async () => expect(await left()).toEqual(["unknown"]));
+});

@@ -13,6 +13,7 @@ import type { Log } from "../lib/contract/define";
 import type { ChannelSchema } from "../lib/contract/implement";
 import { nameOf, type OutboxEvent, payloadOf } from "../lib/contract/outbox-event";
 import type { Database, Query } from "../lib/database";
+import { isError, ServiceUnavailable } from "../lib/errors";
 import { leastIdAt } from "../lib/ids";
 import { removeInChunks } from "../lib/remove-in-chunks";
 import { type RepeatedWork, repeat } from "../lib/repeated";
@@ -27,6 +28,7 @@ const AFTER_WRITING_MS = 50;
  * must not wait for what is told. Else it does not rest until it has handled all.
  */
 const REST_FACTOR = 12;
+const LONGEST_REST_MS = 1_000;
 
 /** Then an event is dead: some twenty minutes after it was first tried. */
 const MOST_ATTEMPTS = 12;
@@ -34,8 +36,12 @@ const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 300_000;
 /** Characters of an error that are kept. */
 const MOST_OF_ERROR = 1_000;
-/** Events that are due again, tried in one round. */
-const RETRIES_A_ROUND = 50;
+/** So long a round tries again what is due; then what is new has its turn. */
+const RETRY_FOR_MS = 200;
+/** What is due again is looked for so often, also in a rush. */
+const RETRY_EVERY_MS = 500;
+/** Longer than any call takes (LONG_WORK_MS), and a node that dies over it is missed for no longer. */
+const LEASE_MS = 180_000;
 
 /** So long it is remembered that an event was heard of; a broker that redelivers does so within days. */
 const REMEMBERED_MS = 7 * 86_400_000;
@@ -47,10 +53,12 @@ const SWEEP_SETTLED_EVERY_MS = 300_000;
 const NAME = "o.type || 's.' || o.action";
 const COLUMNS = `o.id, o.type, o.action, o.aggregate_id AS "aggregateId", o.aggregate_version AS "aggregateVersion",
          o.occurred_at AS "occurredAt", o.correlation_id AS "correlationId", o.data`;
-// A single value with a LIMIT, not EXISTS: for that the planner may read the whole inbox into a hash table.
-const IS_NEW = `(SELECT true FROM inbox i WHERE i.consumer = $consumer AND i.event_id = o.id LIMIT 1) IS NULL`;
+// A single value with a LIMIT, not EXISTS: for that the planner may read the whole inbox into a hash table. And not
+// compared with null, which it takes for so rare that it would sort all of the outbox to find enough.
+const IS_NEW = `coalesce((SELECT false FROM inbox i WHERE i.consumer = $consumer AND i.event_id = o.id LIMIT 1), true)`;
 
-const TAKE = `
+/** Some of what is new to a consumer, oldest first. */
+export const TAKE = `
   SELECT ${COLUMNS} FROM outbox o
    WHERE ${NAME} = ANY ($names::text[]) AND ${IS_NEW}
    ORDER BY o.id LIMIT $most FOR UPDATE SKIP LOCKED`;
@@ -71,26 +79,33 @@ const SETTLE = `
 
 const PUT_ASIDE = `
   INSERT INTO undelivered (consumer, event_id, name, payload, attempts, error, next_try_at)
-  VALUES ($consumer, $id, $name, $payload, 1, $error, now() + $afterMs * interval '1 millisecond')
+  VALUES ($consumer, $id, $name, $payload, $attempts, $error, now() + $afterMs * interval '1 millisecond')
+      ON CONFLICT (consumer, event_id) DO UPDATE SET error = excluded.error, next_try_at = excluded.next_try_at
   RETURNING event_id`;
 
 const DUE = `
   SELECT event_id AS id, name, payload, attempts FROM undelivered
    WHERE consumer = $consumer AND name = ANY ($names::text[]) AND dead_at IS NULL AND next_try_at <= now()
    ORDER BY next_try_at LIMIT 1 FOR UPDATE SKIP LOCKED`;
+/** Nobody else tries it for so long as whoever does may take. */
+const CLAIM = `
+  UPDATE undelivered u SET next_try_at = now() + $leaseMs * interval '1 millisecond'
+    FROM (${DUE}) AS due WHERE u.consumer = $consumer AND u.event_id = due.id
+  RETURNING due.id, due.name, due.payload, due.attempts`;
 const DELIVERED =
   "DELETE FROM undelivered WHERE consumer = $consumer AND event_id = $id RETURNING event_id";
 // Not twice where two nodes have tried it one after the other.
 const FAILED_AGAIN = `
   UPDATE undelivered SET attempts = attempts + 1, error = $error,
          next_try_at = now() + $afterMs * interval '1 millisecond',
-         dead_at = CASE WHEN attempts + 1 >= ${MOST_ATTEMPTS} THEN now() END
+         dead_at = CASE WHEN $mayDie AND attempts + 1 >= ${MOST_ATTEMPTS} THEN now() END
    WHERE consumer = $consumer AND event_id = $id AND attempts = $attempts RETURNING dead_at AS "deadAt"`;
 
 const FORGET = `
   DELETE FROM inbox WHERE (consumer, event_id) IN (
-    SELECT consumer, event_id FROM inbox WHERE consumer = $consumer AND event_id < $before LIMIT $chunk
-       FOR UPDATE SKIP LOCKED)
+    SELECT consumer, event_id FROM inbox i WHERE consumer = $consumer AND event_id < $before
+       AND (SELECT true FROM outbox o WHERE o.id = i.event_id LIMIT 1) IS NULL
+     LIMIT $chunk FOR UPDATE SKIP LOCKED)
   RETURNING 1`;
 
 const SWEEP = `
@@ -114,16 +129,25 @@ export const retryAfterMs = (attempts: number, random = Math.random()): number =
   Math.round(Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (0.5 + random));
 
 const wordsOf = (error: unknown): string =>
-  (error instanceof Error ? `${error.name}: ${error.message}` : String(error)).slice(
-    0,
-    MOST_OF_ERROR,
-  );
+  (error instanceof Error ? `${error.name}: ${error.message}` : String(error))
+    .slice(0, MOST_OF_ERROR)
+    // Which PostgreSQL's texts cannot hold.
+    .replaceAll("\u0000", "");
+
+/** Codes of Moleculer's own for a service that is not there at the moment. */
+const AWAY = new Set(["SERVICE_NOT_FOUND", "SERVICE_NOT_AVAILABLE", "REQUEST_TIMEOUT"]);
+
+/** Whether it may be done once something is there again, however long that takes. */
+const isAway = (error: unknown): boolean =>
+  isError(error, ServiceUnavailable) || AWAY.has(String((error as { type?: unknown })?.type));
 
 /** One way in which a consumer hears: events of these names, so many in one transaction. */
 export interface Consumer {
   /** The service; nodes that run it share its events. */
   readonly name: string;
   readonly atOnce: number;
+  /** Whether it calls others: without a transaction, which nobody may keep open for so long. Then what it does may be repeated. */
+  readonly calls?: boolean;
   /** Handles payloads of one name. */
   readonly handlers: ReadonlyMap<
     string,
@@ -135,7 +159,7 @@ export interface Consumer {
 /** Hears of events until it is stopped; any number of nodes may. */
 export function hear(
   database: Database,
-  { name: consumer, atOnce, handlers, consumersOf }: Consumer,
+  { name: consumer, atOnce, calls = false, handlers, consumersOf }: Consumer,
   log: Log,
 ): RepeatedWork {
   const names = [...handlers.keys()];
@@ -183,37 +207,51 @@ export function hear(
     await settle(events, query);
   };
 
-  /** Lets one event alone wait that cannot be handled: whoever comes behind it goes on. */
+  /** Keeps an event for this consumer alone, to be tried then; nothing waits behind it. */
+  const keep = async (
+    query: Query,
+    event: OutboxEvent,
+    { attempts, error, afterMs }: { attempts: number; error: string; afterMs: number },
+  ) => {
+    if ((await note([event], query)).length > 0) {
+      const payload = JSON.stringify(payloadOf(event));
+      const about = { id: event.id, name: nameOf(event), payload };
+      await query(PUT_ASIDE, { consumer, ...about, attempts, error, afterMs });
+    }
+    await settle([event], query);
+  };
   const putAside = async ({ id }: OutboxEvent, error: unknown) => {
-    const afterMs = retryAfterMs(1);
+    const how = { attempts: 1, error: wordsOf(error), afterMs: retryAfterMs(1) };
     await inTransaction(async (query) => {
       const [event] = await query<OutboxEvent>(TAKE_ONE, { id, consumer });
-      if (!event || (await note([event], query)).length === 0) return;
-      const name = nameOf(event);
-      const payload = JSON.stringify(payloadOf(event));
-      await query(PUT_ASIDE, { consumer, id, name, payload, error: wordsOf(error), afterMs });
-      await settle([event], query);
+      if (event) await keep(query, event, how);
     });
     log.warn(`${consumer} could not handle event ${id}; it is tried again`, error);
   };
 
-  const hearSome = async (): Promise<number> => {
+  /** How long the last transaction took once there was a connection for it. */
+  let tookMs = 0;
+  const hearSome = async (stopping: AbortSignal): Promise<number> => {
     let taken: OutboxEvent[] = [];
     try {
       await inTransaction(async (query) => {
+        const startedAt = performance.now();
         taken = await query<OutboxEvent>(TAKE, { consumer, names, most: atOnce });
         if (taken.length > 0) await deliver(taken, query);
+        tookMs = performance.now() - startedAt;
       });
     } catch (error) {
       // Whether it is the fault of one of them shows when each is tried alone.
       if (taken.length === 0) throw error;
-      if (taken.length > 1) await eachAlone(taken);
+      if (taken.length > 1) await eachAlone(taken, stopping);
       else for (const event of taken) await putAside(event, error);
     }
     return taken.length;
   };
-  const eachAlone = async (events: readonly OutboxEvent[]) => {
+  const eachAlone = async (events: readonly OutboxEvent[], stopping: AbortSignal) => {
+    let failure: unknown;
     for (const { id } of events) {
+      if (stopping.aborted) break;
       let taken: OutboxEvent | undefined;
       try {
         await inTransaction(async (query) => {
@@ -221,59 +259,101 @@ export function hear(
           if (taken) await deliver([taken], query);
         });
       } catch (error) {
-        if (!taken) throw error;
-        await putAside(taken, error);
+        // One that cannot even be put aside keeps none behind it waiting.
+        await (taken ? putAside(taken, error) : Promise.reject(error)).catch((reason: unknown) => {
+          failure ??= reason;
+        });
       }
     }
+    if (failure !== undefined) throw failure;
   };
 
-  /** Tries once more what is due; gives how many those were. */
-  const retrySome = async (stopping: AbortSignal): Promise<number> => {
-    for (let tried = 0; tried < RETRIES_A_ROUND && !stopping.aborted; tried++) {
-      let due: { id: string; name: string; payload: object; attempts: number } | undefined;
-      try {
-        await inTransaction(async (query) => {
-          [due] = await query<NonNullable<typeof due>>(DUE, { consumer, names });
-          if (!due) return;
-          await handle([due], query);
-          await query(DELIVERED, { consumer, id: due.id });
-        });
-      } catch (error) {
-        if (!due) throw error;
-        await failedAgain(due, error);
-      }
-      if (!due) return tried;
+  type Due = { id: string; name: string; payload: object; attempts: number };
+
+  /** Takes over one event, so that it is this consumer's alone, and handles it without a transaction. */
+  const hearOneCalling = async (): Promise<number> => {
+    let taken: OutboxEvent | undefined;
+    await inTransaction(async (query) => {
+      [taken] = await query<OutboxEvent>(TAKE, { consumer, names, most: 1 });
+      if (taken) await keep(query, taken, { attempts: 0, error: "", afterMs: LEASE_MS });
+    });
+    if (!taken) return 0;
+    const { id } = taken;
+    await tryCalling({ id, name: nameOf(taken), payload: payloadOf(taken), attempts: 0 });
+    return 1;
+  };
+  const tryCalling = async (due: Due): Promise<void> => {
+    const query: Query = (sql, bind) => database.query(sql, bind);
+    try {
+      await handle([due], query);
+    } catch (error) {
+      await failedAgain(due, error);
+      return;
     }
-    return RETRIES_A_ROUND;
+    await query(DELIVERED, { consumer, id: due.id });
+  };
+
+  /** Tries one of what is due once more; gives whether there was one. */
+  const retryOne = async (): Promise<boolean> => {
+    if (calls) {
+      const [claimed] = await database.query<Due>(CLAIM, { consumer, names, leaseMs: LEASE_MS });
+      if (claimed) await tryCalling(claimed);
+      return claimed !== undefined;
+    }
+    let due: Due | undefined;
+    try {
+      await inTransaction(async (query) => {
+        [due] = await query<Due>(DUE, { consumer, names });
+        if (!due) return;
+        await handle([due], query);
+        await query(DELIVERED, { consumer, id: due.id });
+      });
+    } catch (error) {
+      if (!due) throw error;
+      await failedAgain(due, error);
+    }
+    return due !== undefined;
+  };
+  /** Tries again for a while; gives whether there may be more. */
+  const retrySome = async (stopping: AbortSignal): Promise<boolean> => {
+    const until = performance.now() + RETRY_FOR_MS;
+    while (performance.now() < until && !stopping.aborted) if (!(await retryOne())) return false;
+    return true;
   };
   const failedAgain = async (due: { id: string; attempts: number }, error: unknown) => {
     const { id, attempts } = due;
-    const bind = { consumer, id, attempts, error: wordsOf(error) };
+    const bind = { consumer, id, attempts, error: wordsOf(error), mayDie: !isAway(error) };
     const [row] = await database.query<{ deadAt: Date | null }>(FAILED_AGAIN, {
       ...bind,
       afterMs: retryAfterMs(attempts + 1),
     });
     if (row?.deadAt) {
-      log.error(`${consumer} has given up event ${id} after ${MOST_ATTEMPTS} attempts`, error);
+      log.error(`${consumer} has given up event ${id} after ${attempts + 1} attempts`, error);
+    } else if (attempts === 0) {
+      log.warn(`${consumer} could not handle event ${id}; it is tried again`, error);
     }
   };
 
   /** Events for it that this process has written since it last took some. */
   let written = 0;
+  let retriesAt = 0;
   const hearing = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
     failed: "Events could not be heard of",
     async work(stopping) {
-      const startedAt = performance.now();
-      const heard = await hearSome();
-      const isRush = written > heard;
+      const heard = calls ? await hearOneCalling() : await hearSome(stopping);
+      // Of those that are handled one by one a few are no rush.
+      const isRush = atOnce > 1 && written > heard;
       written = 0;
-      const ms = performance.now() - startedAt;
-      const retried = isRush ? 0 : await retrySome(stopping);
+      let mayBeDue = false;
+      if (performance.now() >= retriesAt) {
+        mayBeDue = await retrySome(stopping);
+        retriesAt = performance.now() + (mayBeDue ? 0 : RETRY_EVERY_MS);
+      }
       return {
-        pauseMs: heard === atOnce || retried === RETRIES_A_ROUND ? 0 : LOOK_EVERY_MS,
-        restMs: isRush ? REST_FACTOR * ms : 0,
+        pauseMs: heard === atOnce || mayBeDue ? 0 : LOOK_EVERY_MS,
+        restMs: isRush ? Math.min(REST_FACTOR * tookMs, LONGEST_REST_MS) : 0,
       };
     },
   });
@@ -381,11 +461,15 @@ export function channels(database: Database, consumersOf: Consumers): Middleware
       if (schemas.length === 0) return;
       const log: Log = service.logger;
       // Events that take long have a turn of their own, and keep nobody else's waiting.
-      const sizes = new Set(schemas.map(([, { atOnce }]) => atOnce));
-      const consumers = [...sizes].map((atOnce) => {
-        const some = schemas.filter(([, schema]) => schema.atOnce === atOnce);
-        const handlers = handlersOf(service, some);
-        return hear(database, { name: service.name, atOnce, handlers, consumersOf }, log);
+      const kinds = new Map<string, [string, ChannelSchema][]>();
+      for (const one of schemas) {
+        const kind = `${one[1].atOnce} ${one[1].calls}`;
+        kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
+      }
+      const consumers = [...kinds.values()].map((some) => {
+        const [[, { atOnce, calls }] = schemas[0] as [string, ChannelSchema]] = some;
+        const how = { atOnce, calls, handlers: handlersOf(service, some), consumersOf };
+        return hear(database, { name: service.name, ...how }, log);
       });
       running.set(service, [...consumers, forgetHeard(database, service.name, log)]);
     },

@@ -55,3 +55,11 @@ export async function replay(
   const rows = await database.query(REPLAY, { consumer, eventId: eventId ?? null });
   return rows.length;
 }
+
+/** Forgets what is still to be told to somebody; what is still to be done about them stays. */
+export async function forgetUndeliveredOf(database: Database, userId: string): Promise<void> {
+  await database.query(
+    `DELETE FROM undelivered WHERE payload->>'userId' = $userId AND name <> 'users.erased' RETURNING event_id`,
+    { userId },
+  );
+}

@@ -41,15 +41,20 @@ export type Hear<R extends Registry, P> = (
   hearing: Hearing<R>,
 ) => Promise<void>;
 
-/** How a service hears of events of one name: with the handler alone, many at a time. */
+/**
+ * How a service hears of events of one name: with the handler alone, many at a time. One that `calls` others has no
+ * transaction, because nobody may keep one open for so long: it is given one event, and may be given it again.
+ */
 export type Channel<R extends Registry, P> =
   | Hear<R, P>
-  | { readonly atOnce: number; readonly handler: Hear<R, P> };
+  | { readonly atOnce: number; readonly handler: Hear<R, P> }
+  | { readonly calls: true; readonly handler: Hear<R, P> };
 
 /** A channel as it stands in the schema of a service. */
 export interface ChannelSchema {
   /** Events handled in one transaction, at the most. */
   readonly atOnce: number;
+  readonly calls: boolean;
   /** The shape of a payload. */
   readonly params: Record<string, Rule>;
   readonly handler: (
@@ -185,13 +190,16 @@ export function implementer<R extends Registry>(contracts: R) {
       if (!channel || !payload) {
         throw new Error(`${contract.name}: there is no handler or no event for ${name}`);
       }
-      const { atOnce, handler } =
-        typeof channel === "function" ? { atOnce: MANY_AT_ONCE, handler: channel } : channel;
+      const { atOnce, calls, handler } =
+        typeof channel === "function"
+          ? { atOnce: MANY_AT_ONCE, calls: false, handler: channel }
+          : { atOnce: 1, calls: false, ...channel };
       // Not strict: a newer node may say more than this one knows.
       return [
         name,
         {
           atOnce,
+          calls,
           params: ownCopy(payload),
           handler: (heard, { broker, ...hearing }) =>
             handler(heard, { ...hearing, call: callOver<R>(broker) }),

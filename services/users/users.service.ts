@@ -9,6 +9,7 @@ import type { ServiceSchema } from "moleculer";
 import type { Call } from "../../lib/contract/define";
 import { isError, unlessUnavailable } from "../../lib/errors";
 import type { Kernel } from "../../lib/kernel";
+import { forgetUndeliveredOf } from "../../mixins/dead-letters";
 import { forgetAnswersWith } from "../../mixins/idempotency";
 import { type Contracts, implement } from "../contracts";
 import { EmailTaken, UserNotFound, users } from "./users.contract";
@@ -32,12 +33,13 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
     await call("events.$forgetInterest", { userId: id });
     await follows.forget(id);
     await forgetAnswersWith(database, id);
+    await forgetUndeliveredOf(database, id);
   };
 
   return implement(users, {
     channels: {
       "users.erased": {
-        atOnce: 1,
+        calls: true,
         async handler(erased, { call }) {
           for (const { userId } of erased) await clearAway(userId, call);
         },

@@ -1,7 +1,8 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { type Database, openDatabase, type Query } from "../../lib/database";
+import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
-import { hear, sweepOutbox } from "../../mixins/channels";
+import { hear, sweepOutbox, TAKE } from "../../mixins/channels";
 import { listUndelivered, replay } from "../../mixins/dead-letters";
 import { writeOutbox } from "../../mixins/outbox";
 import { createTestDatabase, type TestDatabase } from "../support/database";
@@ -44,7 +45,8 @@ function startNode(
     act = async () => {},
     all = [name],
     atOnce = 200,
-  }: { act?: Act; all?: string[]; atOnce?: number } = {},
+    calls = false,
+  }: { act?: Act; all?: string[]; atOnce?: number; calls?: boolean } = {},
 ) {
   const handle = async (payloads: readonly object[], query: Query) => {
     for (const { what } of payloads as { what: string }[]) {
@@ -53,7 +55,7 @@ function startNode(
     }
   };
   const handlers = new Map([[EVENT, handle]]);
-  const node = hear(pool, { name, atOnce, handlers, consumersOf: () => all }, silent);
+  const node = hear(pool, { name, atOnce, calls, handlers, consumersOf: () => all }, silent);
   running.push(node);
   return node;
 }
@@ -229,6 +231,80 @@ describe("What cannot be handled", () => {
       await hasten();
     }
   });
+});
+
+describe("What a consumer calls others for", () => {
+  test("is done without a transaction, one by one, and is nobody else's meanwhile", async () => {
+    let open = 0;
+    const act = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      const rows = await database.query(
+        `SELECT FROM pg_stat_activity
+          WHERE datname = current_database() AND state = 'idle in transaction'
+            AND xact_start < now() - interval '50 ms'`,
+      );
+      open += rows.length;
+    };
+    const how = { calls: true, atOnce: 1, act };
+    startNode("mail", how);
+    startNode("mail", how);
+    await write(...numbered(20));
+    await isThrough();
+    expect(await effectsOf("mail")).toEqual(whats(20));
+    expect(open).toBe(0);
+  });
+
+  test("is tried for ever while others are away, and done when they are back", async () => {
+    let isAway = true;
+    startNode("mail", {
+      calls: true,
+      atOnce: 1,
+      async act() {
+        if (isAway) throw new ServiceUnavailable({ retryAfter: 1 });
+      },
+    });
+    await write(...numbered(1));
+    await eventually(async () => expect((await aside())[0]?.attempts).toBe(1));
+    await database.query("UPDATE undelivered SET attempts = 50, next_try_at = now()");
+    await eventually(async () => expect((await aside())[0]?.attempts).toBe(51));
+    expect(await listUndelivered(pool, { dead: true, most: 10 })).toEqual([]);
+    isAway = false;
+    await hasten();
+    await isThrough();
+  });
+
+  test("is taken up by another node when the one that does it dies", async () => {
+    const dying = startNode("mail", { calls: true, atOnce: 1, act: () => new Promise(() => {}) });
+    await write(...numbered(1));
+    await eventually(async () => expect(await aside()).toHaveLength(1));
+    running = running.filter((node) => node !== dying);
+    startNode("mail", { calls: true, atOnce: 1 });
+    // Not before the other one may be taken for dead.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(await aside()).toHaveLength(1);
+    await hasten();
+    await isThrough();
+  });
+});
+
+test("Of 100,000 events that another consumer has still to hear of, the next ones are found at once", async () => {
+  await database.query(`
+    INSERT INTO outbox SELECT gen_random_uuid(), 'booking', 'confirmed', gen_random_uuid(), 1, now(), NULL,
+           json_build_object('what', n::text) FROM generate_series(1, 100000) AS n`);
+  const plans = async () => {
+    const [row] = await database.query(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${TAKE.replace("$names", "$1").replace("$consumer", "$2").replace("$most", "$3")}`,
+      [[EVENT, "events.created"], "mail", 200],
+    );
+    return JSON.stringify(row);
+  };
+  // Never analysed, as a table that has just grown; and analysed.
+  for (const prepare of ["SELECT 1", "ANALYZE outbox"]) {
+    await database.query(prepare);
+    const plan = await plans();
+    expect(plan).toContain("Index Scan");
+    expect(plan).not.toContain('"Sort"');
+  }
 });
 
 test("Nobody waits for what nobody hears of; what is not known stays for who does", async () => {

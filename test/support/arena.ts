@@ -131,12 +131,14 @@ const BY_THE_CLOCK: readonly unknown[] = ["saleStarted", "reminderDue"];
  * may belong to an earlier request, as does what a consumer has heard of, and of what the clock brings no request knows.
  */
 const isOfNoRequest = ({ table, before, after }: Change): boolean =>
-  before
+  // Kept for as long as it takes to clear away what an erased person has left.
+  (table === "undelivered" && (before ?? after)?.name === "users.erased") ||
+  (before
     ? table === "awaited_sales" && !after
     : table === "notifications" ||
       table === "inbox" ||
       table === "told_moments" ||
-      (table === "outbox" && BY_THE_CLOCK.includes(after?.action));
+      (table === "outbox" && BY_THE_CLOCK.includes(after?.action)));
 
 const told = ({ table, before, after, columns }: Change): string =>
   before && after

@@ -4,7 +4,7 @@ import { outboxCommands } from "../../mixins/outbox";
 import { outboxEvent } from "../support/outbox-event";
 import { silent } from "../support/silent";
 
-const HANDLING_MS = 100;
+const HANDLING_MS = 50;
 const AT_ONCE = 200;
 const EVENT = "bookings.confirmed";
 
@@ -26,13 +26,13 @@ function backlog() {
 /** Each portion takes as long: all of its events at once. */
 const handling = () => new Promise<void>((resolve) => setTimeout(resolve, HANDLING_MS));
 
-const hearAll = (database: Database) =>
+const hearAll = (database: Database, handle = handling) =>
   hear(
     database,
     {
       name: "listeners",
       atOnce: AT_ONCE,
-      handlers: new Map([[EVENT, handling]]),
+      handlers: new Map([[EVENT, handle]]),
       consumersOf: () => ["listeners"],
     },
     silent,
@@ -75,6 +75,21 @@ describe("What has piled up in the outbox", () => {
     "is handled without any pause while %d events are written each 20 ms",
     async (written) => isQuick(await gapsWhile(written)),
   );
+
+  test("is never left for more than a second, however long a portion has taken", async () => {
+    const { database, takenAt } = backlog();
+    const hearing = hearAll(database, () => new Promise((resolve) => setTimeout(resolve, 400)));
+    const write = () => outboxCommands(Array.from({ length: 50 }, () => outboxEvent()));
+    const writing = setInterval(write, 20);
+    await jest.advanceTimersByTimeAsync(8_000);
+    clearInterval(writing);
+    const stopped = hearing.stop();
+    await jest.advanceTimersByTimeAsync(2_000);
+    await stopped;
+    const gaps = gapsOf(takenAt).slice(1);
+    expect(gaps.length).toBeGreaterThanOrEqual(3);
+    for (const gap of gaps) expect(gap).toBeLessThan(1_500);
+  });
 
   test("is handled without any pause while much is written that others hear of", async () => {
     isQuick(await gapsWhile(50, { ...outboxEvent(), action: "lost" }));

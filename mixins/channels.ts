@@ -53,9 +53,18 @@ const SWEEP_SETTLED_EVERY_MS = 300_000;
 const NAME = "o.type || 's.' || o.action";
 const COLUMNS = `o.id, o.type, o.action, o.aggregate_id AS "aggregateId", o.aggregate_version AS "aggregateVersion",
          o.occurred_at AS "occurredAt", o.correlation_id AS "correlationId", o.data`;
-// A single value with a LIMIT, not EXISTS: for that the planner may read the whole inbox into a hash table. And not
-// compared with null, which it takes for so rare that it would sort all of the outbox to find enough.
+// A single value with a LIMIT, not EXISTS: for that the planner may read the whole inbox into a hash table.
 const IS_NEW = `coalesce((SELECT false FROM inbox i WHERE i.consumer = $consumer AND i.event_id = o.id LIMIT 1), true)`;
+
+// The planner knows nothing of how many events of a name there are, nor of how many are new: where it thinks there are
+// few it would read and sort all of the outbox for every batch.
+const planning = (value: "on" | "off") =>
+  ["enable_seqscan", "enable_bitmapscan", "enable_sort"]
+    .map((setting) => `set_config('${setting}', '${value}', true)`)
+    .join();
+/** To be said before {@link TAKE}: it walks the outbox in its order, and ends when it has enough. */
+export const IN_ORDER = `SELECT ${planning("off")}`;
+const AS_USUAL = `SELECT ${planning("on")}`;
 
 /** Some of what is new to a consumer, oldest first. */
 export const TAKE = `
@@ -229,6 +238,13 @@ export function hear(
     log.warn(`${consumer} could not handle event ${id}; it is tried again`, error);
   };
 
+  const take = async (query: Query, most: number): Promise<OutboxEvent[]> => {
+    await query(IN_ORDER, {});
+    const events = await query<OutboxEvent>(TAKE, { consumer, names, most });
+    if (events.length > 0) await query(AS_USUAL, {});
+    return events;
+  };
+
   /** How long the last transaction took once there was a connection for it. */
   let tookMs = 0;
   const hearSome = async (stopping: AbortSignal): Promise<number> => {
@@ -236,7 +252,7 @@ export function hear(
     try {
       await inTransaction(async (query) => {
         const startedAt = performance.now();
-        taken = await query<OutboxEvent>(TAKE, { consumer, names, most: atOnce });
+        taken = await take(query, atOnce);
         if (taken.length > 0) await deliver(taken, query);
         tookMs = performance.now() - startedAt;
       });
@@ -274,7 +290,7 @@ export function hear(
   const hearOneCalling = async (): Promise<number> => {
     let taken: OutboxEvent | undefined;
     await inTransaction(async (query) => {
-      [taken] = await query<OutboxEvent>(TAKE, { consumer, names, most: 1 });
+      [taken] = await take(query, 1);
       if (taken) await keep(query, taken, { attempts: 0, error: "", afterMs: LEASE_MS });
     });
     if (!taken) return 0;

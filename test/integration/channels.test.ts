@@ -2,7 +2,7 @@ import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { type Database, openDatabase, type Query } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
-import { hear, sweepOutbox, TAKE } from "../../mixins/channels";
+import { hear, IN_ORDER, sweepOutbox, TAKE } from "../../mixins/channels";
 import { listUndelivered, replay } from "../../mixins/dead-letters";
 import { writeOutbox } from "../../mixins/outbox";
 import { createTestDatabase, type TestDatabase } from "../support/database";
@@ -291,20 +291,26 @@ test("Of 100,000 events that another consumer has still to hear of, the next one
   await database.query(`
     INSERT INTO outbox SELECT gen_random_uuid(), 'booking', 'confirmed', gen_random_uuid(), 1, now(), NULL,
            json_build_object('what', n::text) FROM generate_series(1, 100000) AS n`);
-  const plans = async () => {
-    const [row] = await database.query(
-      `EXPLAIN (ANALYZE, FORMAT JSON) ${TAKE.replace("$names", "$1").replace("$consumer", "$2").replace("$most", "$3")}`,
-      [[EVENT, "events.created"], "mail", 200],
-    );
-    return JSON.stringify(row);
-  };
-  // Never analysed, as a table that has just grown; and analysed.
-  for (const prepare of ["SELECT 1", "ANALYZE outbox"]) {
+  const planOf = (take: string): Promise<string> =>
+    pool.transaction(async (transaction) => {
+      if (take === "in order") await pool.query(IN_ORDER, {}, transaction);
+      const bind = { names: [EVENT, "events.created"], consumer: "mail", most: 200 };
+      const rows = await pool.query(`EXPLAIN (FORMAT JSON) ${TAKE}`, bind, transaction);
+      return JSON.stringify(rows);
+    });
+  // As a table that has just grown, and with what is known of one that was small, or is large.
+  for (const prepare of ["SELECT 1", "VACUUM ANALYZE outbox", "ANALYZE inbox"]) {
     await database.query(prepare);
-    const plan = await plans();
-    expect(plan).toContain("Index Scan");
-    expect(plan).not.toContain('"Sort"');
+    const plan = await planOf("in order");
+    expect(plan).toContain("outbox_pkey");
+    expect(plan).toContain("inbox_pkey");
+    expect(plan).not.toMatch(/"(Sort|Seq Scan|Bitmap Heap Scan)"/);
   }
+  // What is known of it now is not what it will be: with other figures the planner would sort.
+  await database.query("DELETE FROM outbox WHERE random() < 0.999");
+  await database.query("VACUUM ANALYZE outbox");
+  expect(await planOf("as it likes")).toContain("Sort");
+  expect(await planOf("in order")).not.toContain('"Sort"');
 });
 
 test("Nobody waits for what nobody hears of; what is not known stays for who does", async () => {

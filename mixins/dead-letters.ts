@@ -1,4 +1,4 @@
-/** What channels have put aside (mixins/channels.ts), for whoever looks after a system. */
+/** What channels have put aside (mixins/channels), for whoever looks after a system. */
 import type { Database } from "../lib/database";
 
 /** An event that a consumer could not handle. */

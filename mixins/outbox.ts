@@ -1,6 +1,6 @@
 /**
  * The outbox: what happened is written in the transaction in which it happened, and heard of afterwards by way of the
- * channels (mixins/channels.ts).
+ * channels (mixins/channels).
  */
 import type { OutboxEvent } from "../lib/contract/outbox-event";
 import type { Command, Query } from "../lib/database";

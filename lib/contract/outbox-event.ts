@@ -1,5 +1,6 @@
 import { newId } from "../ids";
 import type { EventName, PayloadOf, Registry } from "./define";
+import { id, instant, integer, nullable, optional, text } from "./rules";
 
 /** One thing that happened, in the envelope that all services share. */
 export interface OutboxEvent {
@@ -18,10 +19,23 @@ export interface OutboxEvent {
   data: object;
 }
 
+/** What every payload begins with: the part of the envelope that consumers are told. */
+export const happening = {
+  /** Of this occurrence: who hears of it twice knows it by this. */
+  id: id(),
+  /** Of the payload's shape; a consumer passes over fields that it does not know. */
+  schemaVersion: integer({ min: 1 }),
+  occurredAt: instant(),
+  /** Of the aggregate after it happened: what has a lower one than was seen before is old. */
+  version: integer({ min: 1 }),
+  /** The request in which it began; null where it was none's. */
+  correlationId: optional(nullable(text({ maxLength: 100, verbatim: true }))),
+};
+
 /** What an event's payload says besides what its envelope does. */
 export type FactsOf<R extends Registry, N extends EventName<R>> = Omit<
   PayloadOf<R, N>,
-  "id" | "schemaVersion" | "version" | "occurredAt"
+  keyof typeof happening
 >;
 
 /** The name of an event in its contract: `bookings.confirmed` is what happened to a `booking`. */
@@ -29,12 +43,13 @@ export const nameOf = ({ type, action }: Pick<OutboxEvent, "type" | "action">): 
   `${type}s.${action}`;
 
 /** As listeners hear it. */
-export const payloadOf = ({ id, aggregateVersion, occurredAt, data }: OutboxEvent) => ({
-  id,
+export const payloadOf = (event: OutboxEvent) => ({
+  id: event.id,
   schemaVersion: 1,
-  version: aggregateVersion,
-  occurredAt: occurredAt.toISOString(),
-  ...data,
+  version: event.aggregateVersion,
+  occurredAt: event.occurredAt.toISOString(),
+  correlationId: event.correlationId,
+  ...event.data,
 });
 
 /** Gives the `happened` of one system, whose names and facts are those of its contracts. */

@@ -1,4 +1,5 @@
 import { defineContract, LONG_WORK_MS } from "../../lib/contract/define";
+import { happening } from "../../lib/contract/outbox-event";
 import {
   boolean,
   described,
@@ -189,10 +190,7 @@ export const doorTicketShape = object(
 
 /** What every announcement carries. */
 const ofEvent = {
-  id: id(),
-  schemaVersion: integer({ min: 1 }),
-  occurredAt: instant(),
-  version: integer({ min: 1 }),
+  ...happening,
   eventId: id(),
   userId: id(),
   quantity,

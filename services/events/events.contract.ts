@@ -1,4 +1,5 @@
 import { defineContract, LONG_WORK_MS } from "../../lib/contract/define";
+import { happening } from "../../lib/contract/outbox-event";
 import {
   boolean,
   described,
@@ -95,12 +96,8 @@ export const eventShape = object(
 
 /** What every announcement of an event carries. */
 const occurrence = {
-  /** Of this happening; who hears it twice knows it by this. */
-  id: id(),
-  schemaVersion: integer({ min: 1 }),
-  occurredAt: instant(),
+  ...happening,
   eventId: id(),
-  version: integer({ min: 1 }),
   hostId: id(),
   title,
   startDateTime: instant(),

@@ -1,4 +1,5 @@
 import { defineContract } from "../../lib/contract/define";
+import { happening } from "../../lib/contract/outbox-event";
 import {
   boolean,
   described,
@@ -45,10 +46,7 @@ const notificationShape = object(
 
 /** What is told, in the events by which telling goes on. */
 const stillToBeTold = {
-  id: id(),
-  schemaVersion: integer({ min: 1 }),
-  occurredAt: instant(),
-  version: integer({ min: 1 }),
+  ...happening,
   /** Of what they are told: who hears of it twice is told once. */
   occurrenceId: id(),
   notice: object(notice),

@@ -1,10 +1,10 @@
 import { defineContract, LONG_WORK_MS, ROLES } from "../../lib/contract/define";
+import { happening } from "../../lib/contract/outbox-event";
 import {
   boolean,
   described,
   id,
   instant,
-  integer,
   nullable,
   object,
   oneOf,
@@ -225,13 +225,7 @@ export const users = defineContract({
   events: {
     "users.erased": {
       summary: "A person was erased; what came in while that was done is still to be cleared away",
-      payload: object({
-        id: id(),
-        schemaVersion: integer({ min: 1 }),
-        occurredAt: instant(),
-        version: integer({ min: 1 }),
-        userId: id(),
-      }),
+      payload: object({ ...happening, userId: id() }),
     },
   },
 });

@@ -3,6 +3,7 @@ import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import proxyaddr from "proxy-addr";
+import { type PushConfig, readPush, readSms, type SmsConfig } from "./config-senders";
 import { EMAIL, MAX_EMAIL_CHARACTERS } from "./email";
 import { makeFolder } from "./embedded-postgres/folders";
 
@@ -53,6 +54,10 @@ export interface Config {
   waitlistOfferSeconds: number;
   /** How long before an event its attendees are reminded of it. */
   reminderHours: number;
+  /** Undefined: no SMS. */
+  sms: SmsConfig | undefined;
+  /** Undefined: no Web Push. */
+  push: PushConfig | undefined;
   logLevel: (typeof LOG_LEVELS)[number];
   logFormat: "pretty" | "json";
 }
@@ -86,7 +91,7 @@ function isWhole(url: string): boolean {
 }
 
 /** Reads variables and collects every fault, so that an operator sees them all at once. */
-class Reader {
+export class Reader {
   readonly problems: string[] = [];
   constructor(private readonly environment: Environment) {}
 
@@ -204,16 +209,22 @@ function isNetwork(entry: string): boolean {
   }
 }
 
-function readProxies(read: Reader): string[] {
-  return read.list("TRUST_PROXY").map((entry) => {
+function readNetworks(read: Reader, name: string): string[] {
+  return read.list(name).map((entry) => {
     if (!isNetwork(entry)) {
       read.fail(
-        "TRUST_PROXY",
+        name,
         `takes addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal, not "${entry}".`,
       );
     }
     return entry;
   });
+}
+
+/** Somebody who tries it out has their push service on the same machine; in production only an operator may say so. */
+function readPushNetworks(read: Reader, production: boolean): string[] {
+  const networks = readNetworks(read, "PUSH_NETWORKS");
+  return networks.length === 0 && !production ? ["loopback"] : networks;
 }
 
 function readAdmin(read: Reader): Config["admin"] {
@@ -279,13 +290,15 @@ export function loadConfig(environment: Environment): Config {
       auth: read.integer("RATE_LIMIT_AUTH", 5, 0, 1_000_000),
       api: read.integer("RATE_LIMIT_API", 600, 0, 1_000_000),
     },
-    trustProxy: readProxies(read),
+    trustProxy: readNetworks(read, "TRUST_PROXY"),
     corsOrigins: readOrigins(read),
     bcryptRounds: read.integer("BCRYPT_ROUNDS", 10, 4, 15),
     maxTicketsPerBooking: read.integer("MAX_TICKETS_PER_BOOKING", 10, 1, 1000),
     bookingHoldSeconds: read.integer("BOOKING_HOLD_SECONDS", 900, 1, 604_800),
     waitlistOfferSeconds: read.integer("WAITLIST_OFFER_SECONDS", 3600, 1, 2_592_000),
     reminderHours: read.integer("REMINDER_HOURS", 24, 1, 720),
+    sms: readSms(read),
+    push: readPush(read, readPushNetworks(read, production)),
     logLevel: read.oneOf("LOG_LEVEL", LOG_LEVELS, "info"),
     logFormat: read.oneOf("LOG_FORMAT", ["pretty", "json"], production ? "json" : "pretty"),
   };

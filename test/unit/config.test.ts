@@ -10,6 +10,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import proxyaddr from "proxy-addr";
+import { generateVAPIDKeys } from "web-push";
 import {
   ConfigError,
   type Environment,
@@ -19,10 +20,17 @@ import {
 } from "../../lib/config";
 import { email, password } from "../../services/users/users.validations";
 import { judged } from "../support/guarded";
+import { VAPID } from "../support/push-service";
 import { variablesRead } from "../support/recorded-environment";
 
 const DATABASE = "postgres://owner:pass-word@db.example:5432/marquee";
 const SECRET = "a secret of thirty-two bytes or so";
+
+const TWILIO = {
+  TWILIO_ACCOUNT_SID: `AC${"0123456789abcdef".repeat(2)}`,
+  TWILIO_AUTH_TOKEN: "a-token-of-the-account",
+  TWILIO_FROM: "+15005550006",
+};
 
 /** The sentences with which a start would stop; none when it goes on. */
 function problemsOf(environment: Environment): readonly string[] {
@@ -59,6 +67,8 @@ describe("Without any variable", () => {
       bookingHoldSeconds: 900,
       waitlistOfferSeconds: 3600,
       reminderHours: 24,
+      sms: undefined,
+      push: undefined,
       logLevel: "info",
       logFormat: "pretty",
     });
@@ -111,6 +121,10 @@ test("Good values arrive, trimmed", () => {
       BOOKING_HOLD_SECONDS: " 60",
       WAITLIST_OFFER_SECONDS: "86400",
       REMINDER_HOURS: "48",
+      ...TWILIO,
+      TWILIO_API_BASE: "http://twilio.internal:8080/",
+      ...VAPID,
+      PUSH_NETWORKS: "10.8.0.0/16",
       LOG_LEVEL: "warn",
       LOG_FORMAT: "json",
     }),
@@ -135,6 +149,18 @@ test("Good values arrive, trimmed", () => {
     bookingHoldSeconds: 60,
     waitlistOfferSeconds: 86_400,
     reminderHours: 48,
+    sms: {
+      accountSid: TWILIO.TWILIO_ACCOUNT_SID,
+      authToken: TWILIO.TWILIO_AUTH_TOKEN,
+      from: TWILIO.TWILIO_FROM,
+      apiBase: "http://twilio.internal:8080",
+    },
+    push: {
+      publicKey: VAPID.VAPID_PUBLIC_KEY,
+      privateKey: VAPID.VAPID_PRIVATE_KEY,
+      subject: VAPID.VAPID_SUBJECT,
+      privateNetworks: ["10.8.0.0/16"],
+    },
     logLevel: "warn",
     logFormat: "json",
   });
@@ -214,6 +240,60 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
   BOOKING_HOLD_SECONDS: { values: ["0", "-900", "604801", "1.5", "15m"] },
   WAITLIST_OFFER_SECONDS: { values: ["0", "-1", "2592001", "1e3", "an hour"] },
   REMINDER_HOURS: { values: ["0", "-1", "721", "1.5", "a day"] },
+  TWILIO_ACCOUNT_SID: {
+    with: TWILIO,
+    values: ["AC", "0123", `SK${"0".repeat(32)}`, `AC${"0".repeat(31)}`, `AC${"0".repeat(31)}/`],
+  },
+  TWILIO_AUTH_TOKEN: { with: TWILIO, values: ["two words", "tökén", "x".repeat(201)] },
+  TWILIO_FROM: {
+    with: TWILIO,
+    values: [
+      "0664 123",
+      "+0123456789",
+      `MG${"0".repeat(31)}`,
+      "a name that is too long",
+      "Mar+quee",
+      "12",
+    ],
+  },
+  TWILIO_API_BASE: {
+    values: [
+      "api.twilio.com",
+      "ftp://api.twilio.com",
+      "http://api.twilio.com",
+      "https://user:word@api.twilio.com",
+      "https://api.twilio.com?a=b",
+      "https://api.twilio.com/#a",
+      "https://",
+    ],
+  },
+  VAPID_PUBLIC_KEY: {
+    with: VAPID,
+    values: [
+      "short",
+      VAPID.VAPID_PRIVATE_KEY,
+      `${VAPID.VAPID_PUBLIC_KEY}=`,
+      VAPID.VAPID_PUBLIC_KEY.replace(/^B/, "C"),
+      // Of another pair.
+      generateVAPIDKeys().publicKey,
+    ],
+  },
+  VAPID_PRIVATE_KEY: {
+    with: VAPID,
+    values: [
+      "short",
+      VAPID.VAPID_PUBLIC_KEY,
+      `${VAPID.VAPID_PRIVATE_KEY}=`,
+      "A".repeat(43),
+      // The order of the curve, and more.
+      Buffer.alloc(32, 255).toString("base64url"),
+    ],
+  },
+  VAPID_SUBJECT: {
+    with: VAPID,
+    values: ["ops@example.org", "mailto:", "mailto:ops", "http://example.org", "https://"],
+  },
+  PUSH_NETWORKS: { values: ["localhost", "10.0.0.0/33", "all", "0.0.0.0/0", "true"] },
   LOG_LEVEL: { values: ["loud", "INFO", "silent"] },
   LOG_FORMAT: { values: ["xml", "JSON"] },
 };
@@ -246,6 +326,38 @@ describe("A bad value stops the start with a sentence that names its variable", 
 });
 
 describe("What goes together", () => {
+  test.each([
+    ["SMS", TWILIO],
+    ["push", VAPID],
+  ])("of %s all is set or none, and what is missing is named", (_, group) => {
+    const names = Object.keys(group);
+    for (const missing of names) {
+      const { [missing]: _without, ...others } = group as Record<string, string>;
+      expect(problemsOf(others)).toEqual([
+        expect.stringMatching(new RegExp(`^${missing} is missing; .*go together\\.$`)),
+      ]);
+      expect(problemsOf({ [missing]: Object(group)[missing] })).toHaveLength(names.length - 1);
+    }
+    expect(problemsOf(group)).toEqual([]);
+  });
+
+  test("SMS goes to Twilio itself unless somebody says where else", () => {
+    expect(loadConfig(TWILIO).sms?.apiBase).toBe("https://api.twilio.com");
+    for (const from of ["+436641234567", "12345", `MG${"0".repeat(32)}`, "Marquee", "Box 7"]) {
+      expect(loadConfig({ ...TWILIO, TWILIO_FROM: from }).sms?.from).toBe(from);
+    }
+  });
+
+  test("push reaches the same machine while it is tried out, and in production what an operator says", () => {
+    const networks = (environment: Environment) =>
+      loadConfig({ ...VAPID, JWT_SECRET: SECRET, ...environment }).push?.privateNetworks;
+    expect(networks({})).toEqual(["loopback"]);
+    expect(networks({ NODE_ENV: "production" })).toEqual([]);
+    for (const environment of [{}, { NODE_ENV: "production" }]) {
+      expect(networks({ ...environment, PUSH_NETWORKS: "10.8.0.0/16" })).toEqual(["10.8.0.0/16"]);
+    }
+  });
+
   test("an administrator has an address and a password", () => {
     expect(problemsOf({ ADMIN_EMAIL: "admin@example.org" })).toEqual([
       expect.stringMatching(/^ADMIN_PASSWORD is missing/),
@@ -293,9 +405,16 @@ test("Passwords and secrets are never echoed", () => {
     JWT_SECRET: "hunter22",
     ADMIN_EMAIL: "admin@example.org",
     ADMIN_PASSWORD: "hunter-hunter-hunter22".replace(/\d/g, "x"),
+    TWILIO_ACCOUNT_SID: "hunter22",
+    TWILIO_AUTH_TOKEN: "hunter 22",
+    TWILIO_FROM: "hunter22-of-somebody",
+    TWILIO_API_BASE: "https://user:hunter22@example.org",
+    VAPID_PUBLIC_KEY: "hunter22",
+    VAPID_PRIVATE_KEY: "hunter22",
+    VAPID_SUBJECT: "mailto:ops@example.org",
   };
   const problems = problemsOf(secrets);
-  expect(problems).toHaveLength(4);
+  expect(problems).toHaveLength(10);
   expect(problems.join()).not.toContain("hunter");
   expect(problemsOf({ DATABASE_URL: "postgres://owner:hunter22%@db/x" }).join()).not.toContain(
     "hunter",

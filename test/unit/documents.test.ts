@@ -10,6 +10,7 @@ import { dependencies, optionalDependencies, scripts } from "../../package.json"
 import { bookings } from "../../services/bookings/bookings.contract";
 import * as bookingRules from "../../services/bookings/bookings.rules";
 import * as eventRules from "../../services/events/events.rules";
+import { VAPID } from "../support/push-service";
 import { variablesRead } from "../support/recorded-environment";
 import { codeOf, filesIn, picturesIn, ROOT, read, tableRows } from "../support/sources";
 // Every error is defined where it belongs: with the services' contracts.
@@ -48,7 +49,12 @@ describe("Environment variables", () => {
   const example = read(".env.example");
   /** The example with every variable set. */
   const filledIn = parseEnv(example.replace(/^# (?=[A-Z_]+=)/gm, ""));
-  const SECRETS = ["ADMIN_PASSWORD", "JWT_SECRET"];
+  /** And keys that only a pair of one's own is of use with. */
+  const SECRETS = {
+    ...{ ADMIN_PASSWORD: "geheim 123", JWT_SECRET: "x".repeat(32), TWILIO_AUTH_TOKEN: "x" },
+    VAPID_PUBLIC_KEY: VAPID.VAPID_PUBLIC_KEY,
+    VAPID_PRIVATE_KEY: VAPID.VAPID_PRIVATE_KEY,
+  };
 
   test("are those of docs/configuration.md", () => {
     expect(documented.map(({ variable }) => variable).sort()).toEqual(variablesRead());
@@ -79,12 +85,11 @@ describe("Environment variables", () => {
 
   test("as in .env.example change nothing until somebody takes the # away, and are sound then", () => {
     expect(loadConfig(parseEnv(example))).toEqual(loadConfig({}));
-    const secrets = { ADMIN_PASSWORD: "geheim 123", JWT_SECRET: "x".repeat(32) };
-    expect(() => loadConfig({ ...filledIn, ...secrets })).not.toThrow();
+    expect(() => loadConfig({ ...filledIn, ...SECRETS })).not.toThrow();
   });
 
   test("have no secret in .env.example that everybody would know", () => {
-    expect(SECRETS.filter((name) => filledIn[name])).toEqual([]);
+    expect(Object.keys(SECRETS).filter((name) => filledIn[name])).toEqual([]);
   });
 
   test("name the services there are", () => {

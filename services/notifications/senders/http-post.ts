@@ -1,0 +1,91 @@
+import { type Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { type Agent as HttpsAgent, request as httpsRequest } from "node:https";
+
+/** Of an answer nobody needs more than a few hundred bytes; what is longer is not read. */
+const MOST_ANSWER_BYTES = 65_536;
+/** From the look-up of the name to the end of the answer. */
+const ANSWER_WITHIN_MS = 10_000;
+
+export interface Post {
+  /** Whose server it is, in words, for errors. */
+  to: string;
+  headers: Record<string, string | number>;
+  body: string | Buffer;
+  agent?: HttpAgent | HttpsAgent;
+}
+export interface PostAnswer {
+  status: number;
+  retryAfter: string | undefined;
+  /** As much of it as there was in time, and is worth reading. */
+  text: string;
+}
+
+/** Whatever is read after the status is known may break off: the status is the answer. */
+function readText(answer: IncomingMessage): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const done = () => resolve(Buffer.concat(chunks).toString());
+    answer.on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      chunks.push(chunk);
+      if (size > MOST_ANSWER_BYTES) answer.destroy();
+    });
+    answer.once("error", done);
+    answer.once("close", done);
+  });
+}
+
+/** There was no answer. Says why by a code; the URL may be a secret. */
+export class Unreachable extends Error {
+  constructor(whose: string, why: string) {
+    super(`${whose} could not be reached: ${why}`);
+    this.name = "Unreachable";
+  }
+}
+
+/**
+ * Sends one POST and follows no redirect.
+ *
+ * @param within gives it up; nobody is given longer than ten seconds in any case
+ * @throws Unreachable where there was no status in time
+ */
+export function post(
+  url: URL,
+  { to, headers, body, agent }: Post,
+  within: AbortSignal,
+): Promise<PostAnswer> {
+  return new Promise((resolve, reject) => {
+    const send = url.protocol === "https:" ? httpsRequest : httpRequest;
+    const signal = AbortSignal.any([within, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+    const request = send(url, { method: "POST", headers, agent, signal });
+    request.once("error", (error: NodeJS.ErrnoException) =>
+      reject(
+        new Unreachable(to, signal.aborted ? "no answer in time" : (error.code ?? error.name)),
+      ),
+    );
+    request.once("response", (answer) => {
+      // One that breaks off from here on fails the request once more, when nobody listens any more.
+      request.on("error", () => {});
+      const {
+        statusCode: status = 0,
+        headers: { "retry-after": retryAfter },
+      } = answer;
+      readText(answer).then((text) => resolve({ status, retryAfter, text }), reject);
+    });
+    request.end(body);
+  });
+}
+
+/** Nobody is waited for longer than this, whatever they ask for. */
+const LONGEST_REST_MS = 3_600_000;
+
+/** How long a `Retry-After` asks to wait, in seconds or until a date; undefined where it says nothing of use. */
+export function restMs(retryAfter: string | undefined, now: Date): number | undefined {
+  if (retryAfter === undefined) return undefined;
+  const ms = /^\d{1,9}$/.test(retryAfter)
+    ? Number(retryAfter) * 1000
+    : Date.parse(retryAfter) - now.getTime();
+  if (Number.isNaN(ms)) return undefined;
+  return Math.min(Math.max(ms, 0), LONGEST_REST_MS);
+}

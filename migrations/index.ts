@@ -18,6 +18,7 @@ import { interests } from "./0016-interests";
 import { arrivalAtWaitingLists } from "./0017-arrival-at-waiting-lists";
 import { awaitedSales } from "./0018-awaited-sales";
 import { channels } from "./0019-channels";
+import { pushSubscriptions } from "./0023-push-subscriptions";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -40,4 +41,5 @@ export const migrations: readonly Step[] = [
   arrivalAtWaitingLists,
   awaitedSales,
   channels,
+  pushSubscriptions,
 ];

@@ -40,6 +40,11 @@ export interface RestMapping {
   readonly idempotent?: true;
   /** Which budget of requests it counts against; the general one unless told. */
   readonly rateLimit?: "auth" | "authAccount";
+  /**
+   * For a DELETE of what a body names better than a path or query: its parameters may come as a body too. Not as a body
+   * alone, because some clients and proxies send none with this method.
+   */
+  readonly alsoInBody?: true;
   /** Another method of the same action with the same meaning, e.g. PUT beside PATCH. */
   readonly alsoMethod?: "PUT";
 }

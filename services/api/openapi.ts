@@ -117,7 +117,8 @@ function operation(
   const parameter = (where: "path" | "query") => (key: string) => {
     const rule = action.params[key];
     if (!rule) throw new Error(`${name} has no parameter ${key}`);
-    const required = where === "path" || (!rule.optional && rule.default === undefined);
+    const isNeeded = !rule.optional && rule.default === undefined && !body.includes(key);
+    const required = where === "path" || isNeeded;
     return { name: key, in: where, required, schema: jsonSchemaOf(rule, named) };
   };
   const headerParameters = Object.entries(headers).map(([key, header]) => ({
@@ -135,7 +136,9 @@ function operation(
     ...schemaOf(bodyProps, named),
     ...(action.needsChange ? { minProperties: 1 } : {}),
   };
-  const bodyRequired = action.needsChange || (bodySchema.required as string[]).length > 0;
+  const isElsewhere = action.rest?.alsoInBody;
+  const bodyRequired =
+    action.needsChange || (!isElsewhere && (bodySchema.required as string[]).length > 0);
   const isPrimary = method === action.rest?.method;
   return {
     operationId: `${contract.name}.${name}${isPrimary ? "" : `.${method.toLowerCase()}`}`,

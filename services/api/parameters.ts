@@ -10,7 +10,10 @@ export interface ParameterPlaces {
   headers: Readonly<Record<string, string>>;
 }
 
-/** Reads have their parameters in the query, all else in the body; path and headers apart. */
+/**
+ * Reads and deletions have their parameters in the query, all else in the body; path and headers apart. A deletion that
+ * may have them in either place has them in both lists.
+ */
 export function parametersOf(action: ActionDefinition): ParameterPlaces {
   const path = pathParameters(action);
   const headers = action.rest?.headers ?? {};
@@ -18,7 +21,8 @@ export function parametersOf(action: ActionDefinition): ParameterPlaces {
     (name) => !path.includes(name) && !(name in headers),
   );
   const reads = action.rest?.method === "GET" || action.rest?.method === "DELETE";
-  return { path, headers, query: reads ? others : [], body: reads ? [] : others };
+  const inBody = !reads || action.rest?.alsoInBody;
+  return { path, headers, query: reads ? others : [], body: inBody ? others : [] };
 }
 
 export interface RequestParts {
@@ -31,8 +35,8 @@ export interface RequestParts {
 
 /**
  * Puts an action's parameters together. Each is taken from its own place only, so that nothing can pass for
- * what belongs elsewhere; query parameters that nobody knows are ignored, body fields that nobody knows are
- * left in for the validator to refuse.
+ * what belongs elsewhere; of one that has two places from the body first. Query parameters that nobody knows are
+ * ignored, body fields that nobody knows are left in for the validator to refuse.
  *
  * @throws ValidationFailed for a body that is no object, or that has a field which belongs elsewhere
  */
@@ -46,11 +50,13 @@ export function actionParameters(
   }
   const misplaced: FieldError[] = [...places.path, ...places.query, ...Object.keys(places.headers)]
     .filter((name) => body !== undefined && Object.hasOwn(body, name))
+    .filter((name) => !places.body.includes(name))
     .map((name) => ({ field: name, message: "is not a known field" }));
   if (misplaced.length) throw new ValidationFailed({ errors: misplaced });
 
   const parameters: Record<string, unknown> = { ...body };
   for (const name of places.query) {
+    if (places.body.includes(name) && Object.hasOwn(parameters, name)) continue;
     if (Object.hasOwn(parts.query, name)) parameters[name] = parts.query[name];
   }
   for (const name of places.path) parameters[name] = parts.path[name];

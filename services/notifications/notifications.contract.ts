@@ -15,6 +15,7 @@ import {
 } from "../../lib/contract/rules";
 import { defineError } from "../../lib/errors";
 import { listParams, pageOf } from "../../lib/list";
+import { pushActions } from "./notifications.push-actions";
 import { AUDIENCES, TYPES } from "./notifications.rules";
 
 export const NotificationNotFound = defineError(
@@ -107,6 +108,7 @@ export const notifications = defineContract({
       access: "signedIn",
       rest: { method: "POST", path: "/notifications/mark-all-read" },
     },
+    ...pushActions,
   },
   consumes: [
     "bookings.confirmed",

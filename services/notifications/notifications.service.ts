@@ -1,5 +1,5 @@
 /**
- * notifications: what people are told. Owns the table notifications.
+ * notifications: what people are told. Owns the tables notifications and push_subscriptions.
  *
  * Invariants: of one occurrence a person is told once, however often it is announced; nobody reads
  * another's; whoever was erased is told nothing.
@@ -11,14 +11,17 @@ import type { Query } from "../../lib/database";
 import type { Kernel } from "../../lib/kernel";
 import { type Contracts, happened, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
+import { pushSubscriptions } from "./notifications.push-subscriptions";
 import * as rules from "./notifications.rules";
 import { notificationsStore, type PersonalNotice } from "./notifications.store";
 
 /** What an audience is told. */
 type Telling = Omit<FactsOf<Contracts, "notifications.audienceLeft">, "after">;
 
-export default function notificationsService({ clock, database }: Kernel): ServiceSchema {
+export default function notificationsService(kernel: Kernel): ServiceSchema {
+  const { clock, database } = kernel;
   const store = notificationsStore(database);
+  const push = pushSubscriptions(database, kernel);
 
   /** Told again from the outbox until it can be: whoever holds somebody's row keeps back nobody else's notice. */
   const heldBack = ({ userId, occurrenceId, notice }: PersonalNotice) =>
@@ -72,7 +75,10 @@ export default function notificationsService({ clock, database }: Kernel): Servi
 
   return implement(notifications, {
     actions: {
-      $deleteOfUser: ({ params }) => store.removeOfUser(params.userId),
+      async $deleteOfUser({ params }) {
+        await store.removeOfUser(params.userId);
+        await push.forget(params.userId);
+      },
       list: ({ params }, caller) => store.list(caller.id, params),
       async count(_ctx, caller) {
         return { count: await store.countUnread(caller.id) };
@@ -82,6 +88,9 @@ export default function notificationsService({ clock, database }: Kernel): Servi
       async markAllRead(_ctx, caller) {
         return { updated: await store.markAllRead(caller.id) };
       },
+      findPushKey: async () => ({ publicKey: push.key() }),
+      subscribeToPush: ({ params, meta }, caller) => push.subscribe(params, meta, caller),
+      unsubscribeFromPush: ({ params }, caller) => push.unsubscribe(params.endpoint, caller.id),
     },
 
     channels: {

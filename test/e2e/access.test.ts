@@ -3,6 +3,7 @@ import type { Route } from "../../services/api/routes";
 import { crowd } from "../support/crowd";
 import { goodRequest, nameOf, routes } from "../support/junk";
 import { type Answer, Api, type Booking, type Person } from "../support/people";
+import { VAPID } from "../support/push-service";
 import { startTestSystem, type TestSystem } from "../support/system";
 
 /**
@@ -94,6 +95,9 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
   "GET /notifications": all,
   "GET /notifications/count": all,
   "POST /notifications/mark-all-read": all,
+  "GET /notifications/push-key": all,
+  "POST /notifications/push-subscriptions": all,
+  "DELETE /notifications/push-subscriptions": all,
   "GET /notifications/:id": { admits: ["owner"], others: "404 NOTIFICATION_NOT_FOUND" },
   "POST /notifications/mark-read/:id": { admits: ["owner"], others: "404 NOTIFICATION_NOT_FOUND" },
 };
@@ -101,7 +105,7 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
 let system: TestSystem;
 let api: Api;
 beforeAll(async () => {
-  system = await startTestSystem();
+  system = await startTestSystem({ environment: VAPID });
   api = await Api.at(system.origin);
 });
 afterAll(() => system.stop());

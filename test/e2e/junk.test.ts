@@ -115,6 +115,7 @@ describe("A key for a repetition is no way around the rules", () => {
     "POST /bookings": { quantity: 2 },
     "POST /events": { capacity: 2 },
     "POST /events/:id/waitlist": { quantity: 2 },
+    "POST /notifications/push-subscriptions": { expirationTime: 4_102_444_800_000 },
   };
 
   test("these routes take one", () => {

@@ -3,6 +3,7 @@ import { KEY_LIFE_MS } from "../../mixins/idempotency";
 import { MovableClock, shifted } from "../support/movable-clock";
 import { type Answer, type Api, type Event, inDays, Person } from "../support/people";
 import { expectProblem } from "../support/problems";
+import { VAPID } from "../support/push-service";
 import { expectSound, type Nodes, startNodes, tally } from "../support/races";
 import { expectRefusal } from "../support/refusals";
 
@@ -25,6 +26,15 @@ const newEvent = (title = "Once"): Request => ({
 const waiting = (event: Event, quantity?: number): Request => ({
   path: `/events/${event.id}/waitlist`,
   body: quantity === undefined ? {} : { quantity },
+});
+
+const pushTo = (): Request => ({
+  path: "/notifications/push-subscriptions",
+  body: {
+    endpoint: `https://push.example.org/${randomUUID()}`,
+    expirationTime: null,
+    keys: { p256dh: VAPID.VAPID_PUBLIC_KEY, auth: "A".repeat(22) },
+  },
 });
 
 const eventsCalled = async (title: string): Promise<Event[]> =>
@@ -55,7 +65,7 @@ let api: Api;
 let hanna: Person;
 let alice: Person;
 beforeAll(async () => {
-  nodes = await startNodes({ clock }, {});
+  nodes = await startNodes({ clock, environment: VAPID }, {});
   ({ api, hanna } = nodes);
   alice = await api.attendee("Alice");
 });
@@ -197,7 +207,14 @@ describe("An Idempotency-Key", () => {
         return { sender: alice, request: waiting(event), other: waiting(event, 2) };
       },
     ],
+    [
+      "POST /notifications/push-subscriptions",
+      "p",
+      async () => ({ sender: alice, request: pushTo(), other: pushTo() }),
+    ],
   ];
+
+  const MAY_COME_TWICE = ["/events", "/notifications/push-subscriptions"];
 
   describe.each(cases)("of %s", (_route, short, make) => {
     test("stands for the first request: again the same answer, another body is a mistake", async () => {
@@ -255,7 +272,7 @@ describe("An Idempotency-Key", () => {
       const anew = await sends(later, request, key);
       expect(isReplay(anew)).toBe(false);
       expect(anew.body).not.toEqual(first.body);
-      if (request.path === "/events") {
+      if (MAY_COME_TWICE.includes(request.path)) {
         expect(anew.status).toBe(201);
         expect(isReplay(await sends(later, request, key))).toBe(true);
       } else {

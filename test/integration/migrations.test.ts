@@ -306,6 +306,7 @@ describe("Models", () => {
     interests: "written under the locks of an event and a person",
     migrations: "Umzug's journal",
     outbox: "belongs to a mixin, and is written in the transaction of whoever uses it",
+    push_subscriptions: "written under the lock of a person",
     seeders: "Umzug's journal",
     tickets: "written with the bookings",
     told_moments: "written with what is told",

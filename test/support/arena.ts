@@ -12,6 +12,7 @@ import { type DescriptionCheck, describedBy } from "./api-description";
 import { intercepted } from "./intercepted";
 import { asJson, type JunkRequest, junkFor, NOBODYS_ID, nameOf, routes, type Sender } from "./junk";
 import { Api, type Person } from "./people";
+import { VAPID } from "./push-service";
 import { type Spread, startTestSystem, type TestSystem } from "./system";
 import { type Change, type Row, WatchedTables } from "./watched-tables";
 
@@ -50,7 +51,7 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   ],
   "users.delete": [
     ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions", "-follows"],
-    ...["-interests", "-told_moments", "-awaited_sales"],
+    ...["-interests", "-told_moments", "-awaited_sales", "-push_subscriptions"],
     ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
     ...["events.*", "-events"],
     ...[...CANCELS_BOOKINGS, ...PROMOTES],
@@ -108,6 +109,11 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   "bookings.undoCheckIn": CHECKS_IN,
   "notifications.markRead": ["notifications.is_read"],
   "notifications.markAllRead": ["notifications.is_read"],
+  "notifications.subscribeToPush": [
+    ...["+push_subscriptions", "push_subscriptions.*", "-push_subscriptions"],
+    "+idempotency_keys",
+  ],
+  "notifications.unsubscribeFromPush": ["-push_subscriptions"],
 };
 /** Administrators may set roles too, which ends the sessions that carry the old one. */
 const ADMIN_MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
@@ -186,7 +192,7 @@ export class Arena {
       return sql;
     });
     // No hold lapses by itself while junk is thrown.
-    const environment = { BOOKING_HOLD_SECONDS: "604800" };
+    const environment = { BOOKING_HOLD_SECONDS: "604800", ...VAPID };
     const system = await startTestSystem({ wrapDatabase, spread, environment });
     const api = await Api.at(system.origin);
     const sql = new Client({ connectionString: system.database.url });
@@ -611,6 +617,7 @@ export class Arena {
       },
       waitlist: { id: row.id === NOBODYS_ID, user_id: row.user_id !== actor },
       interests: { user_id: row.user_id !== actor },
+      push_subscriptions: { id: row.id === NOBODYS_ID, user_id: row.user_id !== actor },
       idempotency_keys: { user_id: row.user_id !== actor },
     };
     return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];
@@ -623,6 +630,7 @@ const OWNER: Readonly<Record<string, string>> = {
   events: "host_id",
   notifications: "user_id",
   waitlist: "user_id",
+  push_subscriptions: "user_id",
 };
 
 /**

@@ -7,11 +7,13 @@
 import fc from "fast-check";
 import type { Role } from "../../lib/contract/define";
 import type { Rule } from "../../lib/contract/rules";
+import { newId } from "../../lib/ids";
 import { parametersOf } from "../../services/api/parameters";
 import { type Route, routesOf } from "../../services/api/routes";
 import { contracts } from "../../services/contracts";
 import { anyText } from "./any-text";
 import { inDays } from "./people";
+import { VAPID } from "./push-service";
 
 export const routes: readonly Route[] = routesOf(contracts);
 
@@ -33,6 +35,8 @@ export interface JunkRequest {
 }
 
 const PASSWORD = "correct horse 1";
+/** Of any browser: a point of P-256. */
+const BROWSER_KEY = VAPID.VAPID_PUBLIC_KEY;
 export const NOBODYS_ID = "01890000-0000-7000-8000-000000000000";
 
 const HOSTILE_TEXTS = [
@@ -238,6 +242,11 @@ const SAMPLES: Readonly<Record<string, () => unknown>> = {
   to: () => inDays(30),
   ifMatch: () => "*",
   code: () => "⟦code:own⟧",
+  // One that is another for each request and the same when that is sent again: a browser's goes to who sends it.
+  endpoint: () => `https://push.example.org/${newId()}`,
+  expirationTime: () => null,
+  p256dh: () => BROWSER_KEY,
+  auth: () => "AAAAAAAAAAAAAAAAAAAAAA",
 };
 /** Values of one action that are others than {@link SAMPLES}. */
 const OWN_SAMPLES: Readonly<Record<string, typeof SAMPLES>> = {

@@ -13,6 +13,8 @@ const action = (method: "GET" | "PATCH" | "POST" | "DELETE"): ActionDefinition =
   rest: { method, path: "/things/:id", headers: { ifMatch: "if-match" } },
 });
 
+const inEither = { method: "DELETE", path: "/things/:id", alsoInBody: true } as const;
+
 const request = (parts: Partial<RequestParts> = {}): RequestParts => ({
   path: { id: "from the path" },
   query: {},
@@ -48,6 +50,29 @@ describe("Where parameters come from", () => {
       query: [],
       body: ["title", "place"],
     });
+  });
+});
+
+describe("Of a deletion that may name its thing in a body too", () => {
+  const either = action("DELETE");
+  const places = parametersOf({ ...either, rest: { ...either.rest, ...inEither } });
+  const taken = (parts: Partial<RequestParts>) => actionParameters(places, request(parts));
+
+  test("they are taken from either, and from the body first", () => {
+    expect(places).toMatchObject({ query: ["title", "place"], body: ["title", "place"] });
+    const query = { title: "from the query", place: "from the query" };
+    expect(taken({ query })).toEqual({ id: "from the path", ...query });
+    expect(taken({ query, body: { title: "from the body" } })).toEqual({
+      id: "from the path",
+      title: "from the body",
+      place: "from the query",
+    });
+    expect(taken({ query, body: { title: null } })).toMatchObject({ title: null });
+  });
+
+  test("but not what belongs elsewhere", () => {
+    expect(() => taken({ body: { id: "x" } })).toThrow("id");
+    expect(() => taken({ body: { ifMatch: "*" } })).toThrow("ifMatch");
   });
 });
 

@@ -139,9 +139,11 @@ function checkKeys(read: Reader, publicText: string, privateText: string): void 
   }
 }
 
+/** Not the machine itself: there are push services that take nothing from it then. */
 function isSubject(value: string): boolean {
   if (value.startsWith("mailto:")) return EMAIL.test(value.slice("mailto:".length));
-  return value.startsWith("https://") && URL.canParse(value);
+  if (!value.startsWith("https://") || !URL.canParse(value)) return false;
+  return new URL(value).hostname !== "localhost";
 }
 
 /** @param networks what the operator allows besides public addresses, checked already */
@@ -157,7 +159,7 @@ export function readPush(read: Reader, networks: readonly string[]): PushConfig 
   if (!isSubject(subject)) {
     read.fail(
       "VAPID_SUBJECT",
-      `must be mailto: and an address, or begin with https://, not "${subject}".`,
+      `must be mailto: and an address, or a page on the internet with https://, not "${subject}".`,
     );
   }
   return { publicKey, privateKey, subject, privateNetworks: networks };

@@ -75,6 +75,22 @@ describe("A browser is subscribed", () => {
     expect(await rowsOf(alice)).toMatchObject([{ id: first.id, auth: keys.auth }]);
   });
 
+  test("once under one key, at several nodes at once", async () => {
+    const key = { "Idempotency-Key": randomUUID() };
+    const asked = subscription();
+    const answers = await Promise.all(
+      nodes.times(alice, 30).map((person) => person.tries("POST", PATH, asked, key)),
+    );
+    const made = answers.filter(({ status }) => status === 201);
+    expect(Object.keys(tally(answers)).filter((told) => told !== "201")).toEqual(
+      made.length < answers.length ? ["409 IDEMPOTENCY_IN_PROGRESS"] : [],
+    );
+    const first = made.filter(({ headers }) => !headers.has("idempotency-replayed"));
+    expect(first).toHaveLength(1);
+    for (const { body } of made) expect(body).toEqual(first[0]?.body);
+    expect(await endpointsOf(alice)).toEqual([asked.endpoint]);
+  });
+
   test("for who is signed in there: whoever was before has it no more", async () => {
     const asked = subscription();
     const hers = await alice.does(201, "POST", PATH, asked);

@@ -9,6 +9,7 @@ import {
   type Sender,
   TryLater,
 } from "../../services/notifications/senders/sender";
+import { eventually } from "../support/eventually";
 import { messageTo } from "../support/messages";
 import { MovableClock } from "../support/movable-clock";
 import { type Browser, type PushService, startPushService, VAPID } from "../support/push-service";
@@ -184,6 +185,16 @@ test("What was taken is sent, however long the answer is", async () => {
   service.answers(endless(201), endless(410));
   await sends(messageTo(to(browser)));
   expect(await failure()).toBeInstanceOf(RecipientRefused);
+});
+
+test("A connection is used again, and closed with the sender", async () => {
+  const own = senderWith();
+  const before = service.connections;
+  for (let i = 0; i < 5; i++) await own.send(messageTo(to(browser)), patience());
+  expect(service.connections).toBe(before + 1);
+  expect(service.open).toBeGreaterThan(0);
+  await Promise.all([own.close?.(), sender.close?.()]);
+  await eventually(async () => expect(service.open).toBe(0));
 });
 
 describe("Nobody is reached whom only this server can reach", () => {

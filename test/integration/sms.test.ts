@@ -124,6 +124,8 @@ describe("While Twilio takes nothing from us everybody waits", () => {
     [503, { "retry-after": "Fri, 27 Nov 2026 11:00:00 GMT" }, 0],
     [429, { "retry-after": "999999999" }, 3_600_000],
     [500, { "retry-after": "soon" }, undefined],
+    [429, { "retry-after": "5.5" }, undefined],
+    [429, { "retry-after": "-1" }, undefined],
     [502, {}, undefined],
     [403, {}, undefined],
   ] as const)("%d with %j", async (status, headers, afterMs) => {

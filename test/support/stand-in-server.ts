@@ -11,6 +11,9 @@ export interface StandIn {
   readonly origin: string;
   /** How often somebody has asked. */
   readonly requests: number;
+  /** How many connections there have been, and how many there are. */
+  readonly connections: number;
+  readonly open: number;
   /** The next answers; afterwards it answers as it would by itself. */
   answers(...next: Answering[]): void;
   close(): Promise<void>;
@@ -44,11 +47,25 @@ export async function standIn(
     if (typeof answering === "function") return answering(res);
     res.writeHead(answering.status, answering.headers).end(answering.body);
   });
+  let [connections, open] = [0, 0];
+  server.on("connection", (socket) => {
+    connections++;
+    open++;
+    socket.once("close", () => {
+      open--;
+    });
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get requests() {
       return requests;
+    },
+    get connections() {
+      return connections;
+    },
+    get open() {
+      return open;
     },
     answers(...next) {
       planned = next;

@@ -291,7 +291,14 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
   },
   VAPID_SUBJECT: {
     with: VAPID,
-    values: ["ops@example.org", "mailto:", "mailto:ops", "http://example.org", "https://"],
+    values: [
+      "ops@example.org",
+      "mailto:",
+      "mailto:ops",
+      "http://example.org",
+      "https://",
+      "https://localhost/x",
+    ],
   },
   PUSH_NETWORKS: { values: ["localhost", "10.0.0.0/33", "all", "0.0.0.0/0", "true"] },
   LOG_LEVEL: { values: ["loud", "INFO", "silent"] },

@@ -80,12 +80,16 @@ export function post(
 /** Nobody is waited for longer than this, whatever they ask for. */
 const LONGEST_REST_MS = 3_600_000;
 
+const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+
 /** How long a `Retry-After` asks to wait, in seconds or until a date; undefined where it says nothing of use. */
 export function restMs(retryAfter: string | undefined, now: Date): number | undefined {
   if (retryAfter === undefined) return undefined;
   const ms = /^\d{1,9}$/.test(retryAfter)
     ? Number(retryAfter) * 1000
-    : Date.parse(retryAfter) - now.getTime();
+    : HTTP_DATE.test(retryAfter)
+      ? Date.parse(retryAfter) - now.getTime()
+      : Number.NaN;
   if (Number.isNaN(ms)) return undefined;
   return Math.min(Math.max(ms, 0), LONGEST_REST_MS);
 }

@@ -17,6 +17,8 @@ const TOO_MANY = 429;
 const KEPT_SECONDS = 86_400;
 /** To one push service. */
 const MOST_CONNECTIONS = 20;
+/** A connection that nobody uses is closed: anybody's server may be a push service. */
+const IDLE_MS = 15_000;
 
 /** What may not wait until a phone wakes up by itself. */
 const URGENT: ReadonlySet<NotificationType> = new Set([
@@ -41,7 +43,7 @@ export function pushSender(
 ): Sender | undefined {
   if (!push) return undefined;
   const { publicKey, privateKey, subject } = push;
-  const shared = { keepAlive: true, maxSockets: MOST_CONNECTIONS };
+  const shared = { keepAlive: true, maxSockets: MOST_CONNECTIONS, timeout: IDLE_MS };
   const agents = {
     "https:": new HttpsAgent({ ...shared, lookup: whom.lookupFor("https:") }),
     "http:": new HttpAgent({ ...shared, lookup: whom.lookupFor("http:") }),

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { isIP } from "node:net";
+import { isIP, isIPv6 } from "node:net";
 import { join } from "node:path";
 import proxyaddr from "proxy-addr";
 import { type PushConfig, readPush, readSms, type SmsConfig } from "./config-senders";
@@ -22,12 +22,20 @@ export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
 
+/** An address with the name that is shown with it, which may be empty. */
+export interface MailAddress {
+  name: string;
+  address: string;
+}
+
 /** What an operator has set, checked and complete. Made once, at start; nothing else reads the environment. */
 export interface Config {
   production: boolean;
   host: string;
   /** 0: any free port, for tests. */
   port: number;
+  /** Where people reach this installation; without a slash at its end. */
+  publicUrl: string;
   /** Undefined: the embedded PostgreSQL. */
   databaseUrl: string | undefined;
   databasePool: number;
@@ -58,6 +66,10 @@ export interface Config {
   sms: SmsConfig | undefined;
   /** Undefined: no Web Push. */
   push: PushConfig | undefined;
+  /** Undefined: mails become files under `dataDir`. */
+  smtpUrl: string | undefined;
+  /** Whom mails are from. */
+  mailFrom: MailAddress;
   logLevel: (typeof LOG_LEVELS)[number];
   logFormat: "pretty" | "json";
 }
@@ -163,6 +175,41 @@ function readHost(read: Reader): string {
     read.fail("HOST", `must be an address or a host's name without a port, not "${host}".`);
   }
   return host;
+}
+
+/** How the gateway is reached from its own machine, where nobody says how it is from elsewhere. */
+function ownUrl(host: string, port: number): string {
+  const name = host === "0.0.0.0" || host === "::" ? "localhost" : host;
+  return `http://${isIPv6(name) ? `[${name}]` : name}:${port}`;
+}
+
+function readPublicUrl(read: Reader, host: string, port: number): string {
+  const value = read.text("PUBLIC_URL");
+  if (value === undefined) return ownUrl(host, port);
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const isPlain =
+    url && /^https?:$/.test(url.protocol) && !url.username && !/[?#\s<>"]/.test(value);
+  if (!isPlain) {
+    // The value may hold a password, so it is not repeated.
+    read.fail("PUBLIC_URL", "must be a URL like https://example.org, without query or password.");
+  }
+  return isPlain ? url.href.replace(/\/+$/, "") : ownUrl(host, port);
+}
+
+/** As `Name <address>`, or the address alone. */
+const MAIL_ADDRESS = /^(?:([^<>\p{Cc}]*?)\s*<([^<>]+)>|([^<>]+))$/u;
+/** Also at a host without a dot, as a machine of one's own may have. */
+const MAILBOX = /^[^\s\p{Cc}@<>()[\]\\,;:"]{1,64}@[^\s\p{Cc}@<>()[\]\\,;:"]{1,189}$/u;
+
+function readMailFrom(read: Reader): MailAddress {
+  const value = read.text("MAIL_FROM") ?? "Marquee <no-reply@localhost>";
+  const [, name = "", named, alone] = MAIL_ADDRESS.exec(value) ?? [];
+  const address = named ?? alone ?? "";
+  if (!MAILBOX.test(address) || name.length > 100) {
+    const shown = JSON.stringify(value);
+    read.fail("MAIL_FROM", `must be an address like Marquee <mail@example.org>, not ${shown}.`);
+  }
+  return { name: name.replace(/^"(.*)"$/, "$1"), address };
 }
 
 function readNamespace(read: Reader): string {
@@ -273,10 +320,13 @@ export function loadConfig(environment: Environment): Config {
       "needs DATABASE_URL: an embedded database belongs to one process that runs everything.",
     );
   }
+  const host = readHost(read);
+  const port = read.integer("PORT", 3000, 0, 65_535);
   const config: Config = {
     production,
-    host: readHost(read),
-    port: read.integer("PORT", 3000, 0, 65_535),
+    host,
+    port,
+    publicUrl: readPublicUrl(read, host, port),
     databaseUrl,
     databasePool: read.integer("DATABASE_POOL", 10, 3, 200),
     dataDir: read.text("DATA_DIR") ?? ".data",
@@ -299,6 +349,8 @@ export function loadConfig(environment: Environment): Config {
     reminderHours: read.integer("REMINDER_HOURS", 24, 1, 720),
     sms: readSms(read),
     push: readPush(read, readPushNetworks(read, production)),
+    smtpUrl: read.url("SMTP_URL", ["smtp:", "smtps:"]),
+    mailFrom: readMailFrom(read),
     logLevel: read.oneOf("LOG_LEVEL", LOG_LEVELS, "info"),
     logFormat: read.oneOf("LOG_FORMAT", ["pretty", "json"], production ? "json" : "pretty"),
   };

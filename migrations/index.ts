@@ -18,7 +18,8 @@ import { interests } from "./0016-interests";
 import { arrivalAtWaitingLists } from "./0017-arrival-at-waiting-lists";
 import { awaitedSales } from "./0018-awaited-sales";
 import { channels } from "./0019-channels";
-import { pushSubscriptions } from "./0023-push-subscriptions";
+import { deliveries } from "./0020-deliveries";
+import { pushSubscriptions } from "./0021-push-subscriptions";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -41,5 +42,6 @@ export const migrations: readonly Step[] = [
   arrivalAtWaitingLists,
   awaitedSales,
   channels,
+  deliveries,
   pushSubscriptions,
 ];

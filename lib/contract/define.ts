@@ -30,6 +30,10 @@ export interface RestMapping {
   readonly missing?: { readonly [parameter: string]: AnyErrorKind };
   /** Parameters that come from a request header: parameter → header in lower case. */
   readonly headers?: { readonly [parameter: string]: string };
+  /** Parameters of a change that stand in the query, where those of a read do. */
+  readonly query?: readonly string[];
+  /** Whatever body comes along means nothing, of whichever type it is: its senders are not ours to teach. */
+  readonly ignoresBody?: true;
   /** Path of the new thing, below the base path, for the `Location` header of a 201: `/events/:id`. */
   readonly location?: string;
   /** Content type of a result that is text and not JSON. */

@@ -51,6 +51,15 @@ export function apiRoute(
     return endpoint;
   };
 
+  // Moleculer-web tells us the route only when the body has been read.
+  const withoutBody = new Set(
+    routes.flatMap(({ method, path, definition }) =>
+      definition.rest?.ignoresBody ? [`${method} ${API_BASE}${path}`] : [],
+    ),
+  );
+  const ignoresBody = ({ method, parsedUrl = "" }: GatewayRequest) =>
+    withoutBody.has(`${method} ${parsedUrl.replace(/\/$/, "")}`);
+
   return {
     path: API_BASE,
     // Nothing is published but the aliases.
@@ -66,7 +75,7 @@ export function apiRoute(
     use: [
       async (req: GatewayRequest, res: ServerResponse, next: (error?: unknown) => void) => {
         try {
-          req.parsedBody = await readBody(req, res);
+          req.parsedBody = await readBody(req, res, ignoresBody(req));
           next();
         } catch (error) {
           next(error);

@@ -54,9 +54,14 @@ function parsed(bytes: Buffer): unknown {
 /**
  * Reads a JSON body; undefined where there is none.
  *
+ * @param isIgnored whether it means nothing, so that it may be anything that is not too large
  * @throws PayloadTooLarge, UnsupportedMediaType, MalformedJson, BadRequest: the first of this order
  */
-export async function readBody(req: IncomingMessage, res: ServerResponse): Promise<unknown> {
+export async function readBody(
+  req: IncomingMessage,
+  res: ServerResponse,
+  isIgnored = false,
+): Promise<unknown> {
   if (!hasBody(req)) return undefined;
   if (Number(req.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw new PayloadTooLarge({});
   const isJson = isJsonType(req.headers["content-type"] ?? "");
@@ -70,7 +75,7 @@ export async function readBody(req: IncomingMessage, res: ServerResponse): Promi
   );
   // Where body-parser puts what it has read; always bytes, because it takes every type.
   const { body } = req as IncomingMessage & { body: Buffer };
-  if (body.length === 0) return undefined;
+  if (body.length === 0 || isIgnored) return undefined;
   if (!isJson) throw new UnsupportedMediaType({});
   return parsed(body);
 }

@@ -24,6 +24,8 @@ export interface GatewayRequest extends IncomingMessage {
   /** Where the call goes. */
   $endpoint?: ActionEndpoint;
   query?: Record<string, unknown>;
+  /** The path as it was asked for. */
+  parsedUrl?: string;
   parsedBody?: unknown;
   requestId?: string;
   identity?: Identity;

@@ -106,6 +106,13 @@ const IDEMPOTENCY_KEY = {
   schema: { type: "string", minLength: 1, maxLength: MOST_KEY_CHARACTERS },
 };
 
+/** As a mail reader sends it for one click (RFC 8058). */
+const ANY_BODY = {
+  required: false,
+  description: "Means nothing, and may be of any type.",
+  content: { "application/x-www-form-urlencoded": { schema: { type: "object" } } },
+};
+
 function operation(
   contract: Contract,
   name: string,
@@ -151,6 +158,7 @@ function operation(
       ...query.map(parameter("query")),
       ...headerParameters,
     ],
+    ...(action.rest?.ignoresBody ? { requestBody: ANY_BODY } : {}),
     ...(body.length
       ? {
           requestBody: {

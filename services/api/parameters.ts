@@ -11,8 +11,8 @@ export interface ParameterPlaces {
 }
 
 /**
- * Reads and deletions have their parameters in the query, all else in the body; path and headers apart. A deletion that
- * may have them in either place has them in both lists.
+ * Reads and deletions have their parameters in the query, all else in the body unless told; path and headers apart. A
+ * deletion that may have them in either place has them in both lists.
  */
 export function parametersOf(action: ActionDefinition): ParameterPlaces {
   const path = pathParameters(action);
@@ -21,8 +21,14 @@ export function parametersOf(action: ActionDefinition): ParameterPlaces {
     (name) => !path.includes(name) && !(name in headers),
   );
   const reads = action.rest?.method === "GET" || action.rest?.method === "DELETE";
-  const inBody = !reads || action.rest?.alsoInBody;
-  return { path, headers, query: reads ? others : [], body: inBody ? others : [] };
+  const isInQuery = (name: string) => reads || (action.rest?.query?.includes(name) ?? false);
+  const inBoth = action.rest?.alsoInBody ?? false;
+  return {
+    path,
+    headers,
+    query: others.filter(isInQuery),
+    body: others.filter((name) => inBoth || !isInQuery(name)),
+  };
 }
 
 export interface RequestParts {

@@ -6,6 +6,7 @@ import {
   id,
   instant,
   integer,
+  list,
   nullable,
   object,
   oneOf,
@@ -17,12 +18,21 @@ import { defineError } from "../../lib/errors";
 import { listParams, pageOf } from "../../lib/list";
 import { pushActions } from "./notifications.push-actions";
 import { AUDIENCES, TYPES } from "./notifications.rules";
+import { preferenceChanges, preferencesShape } from "./notifications.validations";
+import { DELIVERY_STATUSES, OUTWARD } from "./preferences.rules";
 
 export const NotificationNotFound = defineError(
   "NOTIFICATION_NOT_FOUND",
   404,
   "Notification not found",
   () => "There is no such notification.",
+);
+
+export const UnsubscribeLinkInvalid = defineError(
+  "UNSUBSCRIBE_LINK_INVALID",
+  404,
+  "Unsubscribe link invalid",
+  () => "This link is none of ours, or not the whole of it.",
 );
 
 const notice = {
@@ -53,6 +63,34 @@ const stillToBeTold = {
   notice: object(notice),
 };
 
+/** A message on its way out of the system. */
+const deliveryShape = object({
+  id: id(),
+  notificationId: id(),
+  userId: id(),
+  channel: oneOf(OUTWARD),
+  type: oneOf(TYPES),
+  status: oneOf(DELIVERY_STATUSES),
+  attempts: integer({ min: 0 }),
+  error: nullable(text({ maxLength: 1000, multiline: true })),
+  nextTryAt: nullable(instant()),
+  createdAt: instant(),
+  settledAt: nullable(instant()),
+});
+
+/** A page that a link in a mail leads to; the token says whose mails are meant. */
+const ofLink = {
+  params: { token: text({ minLength: 1, maxLength: 200 }) },
+  result: text({ maxLength: 100_000, multiline: true }),
+  access: "public",
+  errors: [UnsubscribeLinkInvalid],
+} as const;
+const linkPage = {
+  path: "/notifications/unsubscribe",
+  contentType: "text/html; charset=utf-8",
+  secret: true,
+} as const;
+
 const missing = { id: NotificationNotFound };
 
 export const notifications = defineContract({
@@ -63,6 +101,21 @@ export const notifications = defineContract({
       summary: "Forget everything that a user was told",
       params: { userId: id() },
       result: null,
+    },
+    $listDeliveries: {
+      summary: "Messages on their way out of the system, the newest first",
+      params: {
+        status: optional(oneOf(DELIVERY_STATUSES)),
+        userId: optional(id()),
+        channel: optional(oneOf(OUTWARD)),
+        limit: optional(integer({ min: 1, max: 1000 })),
+      },
+      result: list(deliveryShape),
+    },
+    $retryDelivery: {
+      summary: "Send a message again that has come to nothing: one, or all that have failed",
+      params: { id: optional(id()) },
+      result: object({ retried: integer({ min: 0 }) }),
     },
     list: {
       summary: "Own notifications, newest first",
@@ -109,6 +162,34 @@ export const notifications = defineContract({
       rest: { method: "POST", path: "/notifications/mark-all-read" },
     },
     ...pushActions,
+    findPreferences: {
+      summary: "Which notices one gets on which channels",
+      params: {},
+      result: preferencesShape,
+      access: "signedIn",
+      rest: { method: "GET", path: "/notifications/preferences" },
+    },
+    changePreferences: {
+      summary: "Choose which notices one gets on which channels; what is not named stays",
+      params: preferenceChanges,
+      needsChange: true,
+      result: preferencesShape,
+      access: "signedIn",
+      rest: { method: "PUT", path: "/notifications/preferences" },
+    },
+    askToUnsubscribe: {
+      summary: "The page that a mail's link leads to: it asks, and changes nothing",
+      description: "A link that is forged or cut off is a 404.",
+      ...ofLink,
+      rest: { method: "GET", ...linkPage },
+    },
+    unsubscribe: {
+      summary: "End mails: what that page's button does, and a mail reader's one click (RFC 8058)",
+      description:
+        "Of the type that the link names, or all. Also when they have ended already. A link that is forged or cut off is a 404.",
+      ...ofLink,
+      rest: { method: "POST", ...linkPage, query: ["token"], ignoresBody: true },
+    },
   },
   consumes: [
     "bookings.confirmed",

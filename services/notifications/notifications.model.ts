@@ -2,7 +2,7 @@ import { DataTypes, type Sequelize } from "sequelize";
 
 export const NOTIFICATIONS_TABLE = "notifications";
 
-/** The table notifications, as migration 0005 makes it. */
+/** The table notifications, as migrations 0005 and 0020 make it. */
 export function defineNotification(sequelize: Sequelize) {
   return sequelize.define(NOTIFICATIONS_TABLE, {
     id: { type: DataTypes.UUID, primaryKey: true },
@@ -14,6 +14,7 @@ export function defineNotification(sequelize: Sequelize) {
     data: { type: DataTypes.JSONB, allowNull: false },
     eventId: DataTypes.UUID,
     isRead: { type: DataTypes.BOOLEAN, allowNull: false, defaultValue: false },
+    hidden: { type: DataTypes.BOOLEAN, allowNull: false, defaultValue: false },
     createdAt: { type: DataTypes.DATE(3), allowNull: false },
   });
 }

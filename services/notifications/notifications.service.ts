@@ -1,8 +1,9 @@
 /**
- * notifications: what people are told. Owns the tables notifications and push_subscriptions.
+ * notifications: what people are told, and by which ways. Owns the tables notifications, notification_preferences,
+ * dispatches, deliveries, refused_addresses and push_subscriptions.
  *
- * Invariants: of one occurrence a person is told once, however often it is announced; nobody reads
- * another's; whoever was erased is told nothing.
+ * Invariants: of one occurrence a person is told once, and gets one message on each channel, however often it is
+ * announced; nobody reads another's; whoever was erased is told nothing, nor gets anything whoever does not want it.
  */
 import type { ServiceSchema } from "moleculer";
 import type { Channel } from "../../lib/contract/implement";
@@ -11,6 +12,7 @@ import type { Query } from "../../lib/database";
 import type { Kernel } from "../../lib/kernel";
 import { type Contracts, happened, implement } from "../contracts";
 import { notifications } from "./notifications.contract";
+import { outward } from "./notifications.outward";
 import { pushSubscriptions } from "./notifications.push-subscriptions";
 import * as rules from "./notifications.rules";
 import { notificationsStore, type PersonalNotice } from "./notifications.store";
@@ -22,6 +24,7 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
   const { clock, database } = kernel;
   const store = notificationsStore(database);
   const push = pushSubscriptions(database, kernel);
+  const out = outward(kernel);
 
   /** Told again from the outbox until it can be: whoever holds somebody's row keeps back nobody else's notice. */
   const heldBack = ({ userId, occurrenceId, notice }: PersonalNotice) =>
@@ -40,13 +43,14 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
         return notice ? [{ userId: event.userId, occurrenceId: event.id, notice }] : [];
       });
       await store.addEach(query, notices, clock.now(), heldBack);
+      out.stored(notices.length);
     };
 
   /**
    * Tells a chunk of an audience. That there are more is written to the outbox with it: so however many they are,
    * nobody else waits longer than for the chunks that are due at the same time, and what breaks off goes on.
    */
-  const tellSome = (
+  const tellSome = async (
     query: Query,
     { occurrenceId, audience, ofId, notice }: Telling,
     after: string | null = null,
@@ -59,7 +63,9 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
         { occurrenceId, audience, ofId, after: last, notice },
       );
     const to = { audience, ofId, after };
-    return store.addForAudience(query, to, occurrenceId, notice, now, { left, heldBack });
+    out.stored(
+      await store.addForAudience(query, to, occurrenceId, notice, now, { left, heldBack }),
+    );
   };
   /** One event at a time, in a transaction of its own: its chunk is as much as one should hold. */
   const toAudience = <P extends { id: string }>(
@@ -76,6 +82,7 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
   return implement(notifications, {
     actions: {
       async $deleteOfUser({ params }) {
+        await out.forget(params.userId);
         await store.removeOfUser(params.userId);
         await push.forget(params.userId);
       },
@@ -88,6 +95,7 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
       async markAllRead(_ctx, caller) {
         return { updated: await store.markAllRead(caller.id) };
       },
+      ...out.actions,
       findPushKey: async () => ({ publicKey: push.key() }),
       subscribeToPush: ({ params, meta }, caller) => push.subscribe(params, meta, caller),
       unsubscribeFromPush: ({ params }, caller) => push.unsubscribe(params.endpoint, caller.id),
@@ -141,8 +149,10 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
         notice: rules.eventReminder(event),
       })),
 
-      "notifications.heldBack": (events, { query }) =>
-        store.addEach(query, events, clock.now(), heldBack),
+      async "notifications.heldBack"(events, { query }) {
+        await store.addEach(query, events, clock.now(), heldBack);
+        out.stored(events.length);
+      },
 
       "notifications.audienceLeft": {
         atOnce: 1,
@@ -151,5 +161,8 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
         },
       },
     },
+
+    started: async (lifecycle) => out.start(lifecycle),
+    stopped: () => out.stop(),
   });
 }

@@ -6,6 +6,15 @@ import { writeOutbox } from "../../mixins/outbox";
 import { NotificationNotFound } from "./notifications.contract";
 import { defineNotification } from "./notifications.model";
 import type { Audience, Notice, NotificationType } from "./notifications.rules";
+import {
+  DISPATCH,
+  ID_AT,
+  IS_FREE,
+  IS_HIDDEN,
+  IS_THERE,
+  MEMBERS_OF,
+  TOLD_AT_ONCE,
+} from "./notifications.statements";
 
 /** What one person is told of one occurrence. */
 export interface PersonalNotice {
@@ -48,38 +57,6 @@ const toNotification = ({
   createdAt: createdAt.toISOString(),
 });
 
-/** Many people who are told the same, as the table of a neighbour says: a hundred thousand ids are not to travel. */
-const MEMBERS_OF = {
-  /** Of a host. */
-  followers: "SELECT follower_id AS user_id, host_id AS of_id FROM follows",
-  /** Of an event: who wants to know when its sale starts. */
-  interested: "SELECT user_id, event_id AS of_id FROM interests",
-  /** Of an event: whoever has seats, theirs already or held for them. */
-  attendees:
-    "SELECT user_id, event_id AS of_id FROM bookings WHERE status IN ('pending', 'confirmed')",
-  /** Of an event: whose seats are theirs. */
-  confirmed: "SELECT user_id, event_id AS of_id FROM bookings WHERE status = 'confirmed'",
-} as const satisfies Record<Audience, string>;
-
-/** People of an audience told in one transaction, which nobody else who is told something waits longer for. */
-const TOLD_AT_ONCE = 2_000;
-
-/**
- * SQL: whether a user's row could be had at once, for which see mixins/held-users.ts; else null. Not a join: for some
- * hundred people the planner would read all there are.
- */
-const IS_FREE = (id: string) =>
-  `(SELECT true FROM users u WHERE u.id = ${id} AND u.deleted_at IS NULL FOR KEY SHARE SKIP LOCKED)`;
-const IS_THERE = (id: string) => `(SELECT u.deleted_at IS NULL FROM users u WHERE u.id = ${id})`;
-
-/**
- * An id of version 7 made by the database, for rows that never come here: 48 bits of time over the random ones of a
- * version 4, of which two bits make the 4 a 7 (RFC 9562, 5.7).
- */
-const ID_AT = (time: string) => `encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-  PLACING substring(int8send((extract(epoch FROM ${time}) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
-  'hex')::uuid`;
-
 export function notificationsStore(database: Database) {
   const notifications = defineNotification(database.sequelize);
 
@@ -99,12 +76,16 @@ export function notificationsStore(database: Database) {
                   json_array_elements($data::json))
              AS one (id, user_id, occurrence_id, type, title, body, event_id, data)),
        told AS (
-         INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
-         SELECT id, user_id, occurrence_id, type, title, body, event_id, data, $now FROM made WHERE free
-         ON CONFLICT (user_id, occurrence_id) DO NOTHING)
+         INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at, hidden)
+         SELECT id, user_id, occurrence_id, type, title, body, event_id, data, $now,
+                ${IS_HIDDEN("made.user_id", "made.type")}
+           FROM made WHERE free
+         ON CONFLICT (user_id, occurrence_id) DO NOTHING RETURNING id),
+       dispatched AS (${DISPATCH("told", 0)})
        SELECT user_id AS "userId" FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}`,
       {
         now,
+        dispatchId: newId(),
         ids: entries.map(() => newId()),
         userIds: entries.map(({ userId }) => userId),
         occurrenceIds: entries.map(({ occurrenceId }) => occurrenceId),
@@ -138,6 +119,7 @@ export function notificationsStore(database: Database) {
      * @param to.after the last one of the chunk before; null for the first chunk
      * @param toBeTold what is written to the outbox in the same transaction: `left` where there may be more, who come
      *   after the last one of this chunk; `heldBack` for somebody whose row is held
+     * @returns how many people this chunk has
      */
     async addForAudience(
       query: Query,
@@ -149,7 +131,7 @@ export function notificationsStore(database: Database) {
         left(last: string): OutboxEvent;
         heldBack(one: PersonalNotice): OutboxEvent;
       },
-    ): Promise<void> {
+    ): Promise<number> {
       const [chunk] = await query<{
         size: number;
         last: string | null;
@@ -162,11 +144,13 @@ export function notificationsStore(database: Database) {
            made AS MATERIALIZED (
              SELECT user_id, ${IS_FREE("told.user_id")} AS free FROM told),
            stored AS (
-             INSERT INTO notifications (id, user_id, occurrence_id, type, title, body, event_id, data, created_at)
-             SELECT ${ID_AT("$now::timestamptz")}, user_id, $occurrenceId, $type, $title, $body, $eventId,
-                    $data::jsonb, $now
+             INSERT INTO notifications
+                    (id, user_id, occurrence_id, type, title, body, event_id, data, created_at, hidden)
+             SELECT ${ID_AT("$now::timestamptz")}, user_id, $occurrenceId, $type::text, $title, $body, $eventId,
+                    $data::jsonb, $now, ${IS_HIDDEN("made.user_id", "$type::text")}
                FROM made WHERE free
-             ON CONFLICT (user_id, occurrence_id) DO NOTHING)
+             ON CONFLICT (user_id, occurrence_id) DO NOTHING RETURNING id),
+           dispatched AS (${DISPATCH("stored", 1)})
            SELECT count(*)::int AS size, (SELECT user_id FROM told ORDER BY user_id DESC LIMIT 1) AS last,
                   (SELECT array_agg(user_id) FROM made WHERE free IS NULL AND ${IS_THERE("user_id")}) AS held
              FROM told`,
@@ -174,6 +158,7 @@ export function notificationsStore(database: Database) {
           ...to,
           occurrenceId,
           now,
+          dispatchId: newId(),
           type: notice.type,
           title: notice.title,
           body: notice.body,
@@ -187,13 +172,14 @@ export function notificationsStore(database: Database) {
         toBeTold.heldBack({ userId, occurrenceId, notice }),
       );
       await writeOutbox(query, [...left, ...held]);
+      return chunk?.size ?? 0;
     },
 
     async list(
       userId: string,
       { unread, type, ...request }: ListRequest & { unread?: boolean; type?: NotificationType },
     ) {
-      const where = ["n.user_id = $userId"];
+      const where = ["n.user_id = $userId", "NOT n.hidden"];
       if (unread !== undefined) where.push(unread ? "NOT n.is_read" : "n.is_read");
       if (type !== undefined) where.push("n.type = $type");
       const created = { sql: "n.created_at", kind: "instant" } as const;
@@ -215,12 +201,14 @@ export function notificationsStore(database: Database) {
     },
 
     countUnread: (userId: string): Promise<number> =>
-      database.guarded(() => notifications.count({ where: { userId, isRead: false } })),
+      database.guarded(() =>
+        notifications.count({ where: { userId, isRead: false, hidden: false } }),
+      ),
 
     /** @throws NotificationNotFound, also for somebody else's */
     async find(id: string, userId: string) {
       const [row] = await database.query<NotificationRow>(
-        `SELECT ${COLUMNS} FROM notifications n WHERE n.id = $id AND n.user_id = $userId`,
+        `SELECT ${COLUMNS} FROM notifications n WHERE n.id = $id AND n.user_id = $userId AND NOT n.hidden`,
         { id, userId },
       );
       if (!row) throw new NotificationNotFound({});
@@ -230,7 +218,8 @@ export function notificationsStore(database: Database) {
     /** @throws NotificationNotFound, also for somebody else's */
     async markRead(id: string, userId: string) {
       const [row] = await database.query<NotificationRow>(
-        `UPDATE notifications n SET is_read = true WHERE n.id = $id AND n.user_id = $userId RETURNING ${COLUMNS}`,
+        `UPDATE notifications n SET is_read = true
+          WHERE n.id = $id AND n.user_id = $userId AND NOT n.hidden RETURNING ${COLUMNS}`,
         { id, userId },
       );
       if (!row) throw new NotificationNotFound({});
@@ -240,7 +229,7 @@ export function notificationsStore(database: Database) {
     /** Gives how many were unread. */
     async markAllRead(userId: string): Promise<number> {
       const [updated] = await database.guarded(() =>
-        notifications.update({ isRead: true }, { where: { userId, isRead: false } }),
+        notifications.update({ isRead: true }, { where: { userId, isRead: false, hidden: false } }),
       );
       return updated;
     },

@@ -5,6 +5,7 @@ import { goodRequest, nameOf, routes } from "../support/junk";
 import { type Answer, Api, type Booking, type Person } from "../support/people";
 import { VAPID } from "../support/push-service";
 import { startTestSystem, type TestSystem } from "../support/system";
+import { unsubscribeToken } from "../support/unsubscribe-token";
 
 /**
  * Everybody knocks at every door. Whether somebody of a role may come in at all, the contract says; whose
@@ -99,6 +100,11 @@ const OWNERSHIP: Readonly<Record<string, Ownership>> = {
   "POST /notifications/push-subscriptions": all,
   "DELETE /notifications/push-subscriptions": all,
   "GET /notifications/:id": { admits: ["owner"], others: "404 NOTIFICATION_NOT_FOUND" },
+  "GET /notifications/preferences": all,
+  "PUT /notifications/preferences": all,
+  // Whoever has the link: it lies in a mail, and its owner may be signed in nowhere.
+  "GET /notifications/unsubscribe": all,
+  "POST /notifications/unsubscribe": all,
   "POST /notifications/mark-read/:id": { admits: ["owner"], others: "404 NOTIFICATION_NOT_FOUND" },
 };
 
@@ -198,13 +204,16 @@ async function knock(route: Route, who: Visitor): Promise<Answer> {
     fresh: person.who.id.slice(-12),
     "code:own": ticket?.code ?? "",
     "code:ownShown": ticket?.code ?? "",
+    unsubscribe: unsubscribeToken(system, owner.who.id),
   };
-  const { body } = goodRequest(route);
+  const filledIn = (text: string) => text.replace(/⟦(.+?)⟧/g, (_, name) => values[name] ?? name);
+  const { body, path: good } = goodRequest(route);
   const token = who === "garbage token" ? "gar.ba.ge" : visitor?.token;
   const path = route.path.replace(":id", thing ?? "").replace(":ticketId", ticket?.id ?? "");
-  return api.request(route.method, path, {
+  const query = good.includes("?") ? filledIn(good.slice(good.indexOf("?"))) : "";
+  return api.request(route.method, `${path}${query}`, {
     ...(token ? { token } : {}),
-    ...(body ? { body: body.replace(/⟦(.+?)⟧/g, (_, name) => values[name] ?? name) } : {}),
+    ...(body ? { body: filledIn(body) } : {}),
   });
 }
 

@@ -14,6 +14,7 @@ import { asJson, type JunkRequest, junkFor, NOBODYS_ID, nameOf, routes, type Sen
 import { Api, type Person } from "./people";
 import { VAPID } from "./push-service";
 import { type Spread, startTestSystem, type TestSystem } from "./system";
+import { unsubscribeToken } from "./unsubscribe-token";
 import { type Change, type Row, WatchedTables } from "./watched-tables";
 
 /** Only for a booking in its place does somebody lose a place on a waiting list by what others do. */
@@ -28,6 +29,10 @@ const CANCELS_BOOKINGS = [
     (column) => `bookings.${column}`,
   ),
   ...["tickets.status", "events.number_of_attendees", "+outbox"],
+];
+const CHANGES_PREFERENCES = [
+  ...["+notification_preferences", "-notification_preferences"],
+  "notification_preferences.enabled",
 ];
 const CHECKS_IN = ["tickets.status", "tickets.checked_in_at"];
 
@@ -52,7 +57,8 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
   "users.delete": [
     ...["users.*", "-users", "sessions.ended_at", "sessions.end_reason", "-sessions", "-follows"],
     ...["-interests", "-told_moments", "-awaited_sales", "-push_subscriptions"],
-    ...["-refresh_tokens", "-notifications", "-idempotency_keys", "-waitlist"],
+    ...["-refresh_tokens", "-notifications", "-notification_preferences", "-idempotency_keys"],
+    "-waitlist",
     ...["events.*", "-events"],
     ...[...CANCELS_BOOKINGS, ...PROMOTES],
   ],
@@ -114,6 +120,8 @@ const MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
     "+idempotency_keys",
   ],
   "notifications.unsubscribeFromPush": ["-push_subscriptions"],
+  "notifications.changePreferences": CHANGES_PREFERENCES,
+  "notifications.unsubscribe": CHANGES_PREFERENCES,
 };
 /** Administrators may set roles too, which ends the sessions that carry the old one. */
 const ADMIN_MAY_CHANGE: Readonly<Record<string, readonly string[]>> = {
@@ -130,6 +138,8 @@ const GENERAL_CODES = new Set([
 /** What it answers for an Idempotency-Key, where it takes one. */
 const KEY_CODES = ["IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"];
 
+/** Messages on their way out of the system, which they leave when they may. */
+const ON_THEIR_WAY: ReadonlySet<string> = new Set(["dispatches", "deliveries"]);
 /** What is told because its time has come. */
 const BY_THE_CLOCK: readonly unknown[] = ["saleStarted", "reminderDue"];
 /**
@@ -138,6 +148,7 @@ const BY_THE_CLOCK: readonly unknown[] = ["saleStarted", "reminderDue"];
  */
 const isOfNoRequest = ({ table, before, after }: Change): boolean =>
   // Kept for as long as it takes to clear away what an erased person has left.
+  ON_THEIR_WAY.has(table) ||
   (table === "undelivered" && (before ?? after)?.name === "users.erased") ||
   (before
     ? table === "awaited_sales" && !after
@@ -204,6 +215,7 @@ export class Arena {
     const ended = await api.attendee("Ended");
     arena.things.set("token:ended", ended.token);
     await ended.does(204, "POST", "/auth/logout");
+    arena.things.set("unsubscribe", unsubscribeToken(system, (await api.attendee("Tired")).who.id));
     await arena.heal();
     return arena;
   }
@@ -619,6 +631,10 @@ export class Arena {
       interests: { user_id: row.user_id !== actor },
       push_subscriptions: { id: row.id === NOBODYS_ID, user_id: row.user_id !== actor },
       idempotency_keys: { user_id: row.user_id !== actor },
+      // Whoever has the link in somebody's mail may end their mails, and nothing else.
+      notification_preferences: {
+        user_id: row.user_id !== actor && (row.channel !== "email" || row.enabled !== false),
+      },
     };
     return Object.entries(wrong[table] ?? {}).find(([, isForged]) => isForged)?.[0];
   }

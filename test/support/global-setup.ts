@@ -74,12 +74,16 @@ export default async function setup(): Promise<void> {
   process.env.MARQUEE_TEST_URL = url.href;
   process.env.MARQUEE_TEST_OWNER = owner;
   process.env.MARQUEE_TEST_PREFIX = prefix;
+  // Of mails and whatever else the systems of the tests keep in files.
+  const data = mkdtempSync(join(tmpdir(), "marquee-test-data-"));
+  process.env.MARQUEE_TEST_DATA = data;
   globalThis.marqueeTestDatabase = {
     async stop() {
       // A server of the tests' own goes as a whole.
       if (process.env.TEST_DATABASE_URL) await dropAll(admin, [template, ...(await leftOf(admin))]);
       await admin.end();
       await stop();
+      rmSync(data, { recursive: true, force: true });
     },
   };
 }

@@ -228,6 +228,7 @@ const SAMPLES: Readonly<Record<string, () => unknown>> = {
   currentPassword: () => PASSWORD,
   newPassword: () => PASSWORD,
   refreshToken: () => "⟦refreshToken⟧",
+  token: () => "⟦unsubscribe⟧",
   phone: () => "+436641234567",
   eventId: () => "⟦event:other⟧",
   availableEventId: () => "⟦availableEvent⟧",
@@ -251,6 +252,7 @@ const SAMPLES: Readonly<Record<string, () => unknown>> = {
 /** Values of one action that are others than {@link SAMPLES}. */
 const OWN_SAMPLES: Readonly<Record<string, typeof SAMPLES>> = {
   "bookings.undoCheckIn": { code: () => "⟦code:ownShown⟧" },
+  "notifications.changePreferences": { "booking.confirmed": () => ({ email: false }) },
 };
 /** Parameters that go together in ways that no rule of a single one tells: those of a good request. */
 const GOOD_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
@@ -351,9 +353,14 @@ export function goodRequest(route: Route): JunkRequest {
   };
   const changes = route.definition.needsChange ? places.body.slice(0, 1) : [];
   const body = places.body.filter((name) => wanted(name) || changes.includes(name));
+  const query = places.query.filter(wanted).map((name) => {
+    const value = String(sample(name, ruleOf(route, name), route.action));
+    return `${name}=${encoded(value)}`;
+  });
+  const path = route.path.replace(/:(\w+)/g, (_, parameter) => goodThing(route, parameter));
   return {
     method: route.method,
-    path: route.path.replace(/:(\w+)/g, (_, parameter) => goodThing(route, parameter)),
+    path: query.length ? `${path}?${query.join("&")}` : path,
     as: sendersOf(route)[0] ?? "nobody",
     headers: body.length ? { "content-type": "application/json" } : {},
     ...(body.length

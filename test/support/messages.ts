@@ -23,6 +23,7 @@ export function messageTo(
       ...notice,
     },
     unsubscribeUrl: "https://example.org/unsubscribe",
+    muteUrl: "https://example.org/mute",
     link: `https://example.org/events/${ID}`,
   };
 }

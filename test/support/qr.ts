@@ -27,18 +27,28 @@ function pixelsOf(svg: string): { width: number; height: number; grey: Uint8Arra
   return { width, height: width, grey };
 }
 
-/** What a scanner reads in the picture of a QR code. Its library is an ES module: it runs in a process of its own. */
-export function readQr(svg: string): string {
-  const { width, height, grey } = pixelsOf(svg);
-  const script = `
-    import decodeQR from "qr/decode.js";
-    import { buffer } from "node:stream/consumers";
-    const grey = await buffer(process.stdin);
-    const data = new Uint8Array(${width * height * 4}).map((_, i) => (i % 4 === 3 ? 255 : grey[i >> 2]));
-    process.stdout.write(decodeQR({ width: ${width}, height: ${height}, data }, { timeLimit: 10_000 }));`;
-  return execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
+/** Runs a script that is an ES module, as the libraries are that it uses, in a process of its own. */
+const runs = (script: string, input: Uint8Array): string =>
+  execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
     cwd: join(__dirname, "../.."),
-    input: grey,
+    input,
     encoding: "utf8",
   });
+
+const READ = `
+  import decodeQR from "qr/decode.js";
+  import { buffer } from "node:stream/consumers";
+  const read = (picture) => process.stdout.write(decodeQR(picture, { timeLimit: 10_000 }));
+  const bytes = await buffer(process.stdin);`;
+
+/** What a scanner reads in the picture of a QR code: SVG, or the bytes of a PNG. */
+export function readQr(picture: string | Buffer): string {
+  if (typeof picture !== "string") {
+    return runs(`import { PNG } from "pngjs"; ${READ} read(PNG.sync.read(bytes));`, picture);
+  }
+  const { width, height, grey } = pixelsOf(picture);
+  const script = `${READ}
+    const data = new Uint8Array(${width * height * 4}).map((_, i) => (i % 4 === 3 ? 255 : bytes[i >> 2]));
+    read({ width: ${width}, height: ${height}, data });`;
+  return runs(script, grey);
 }

@@ -1,3 +1,6 @@
+import { randomUUID } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ServiceBroker, Transporters } from "moleculer";
 import { natsTransporter, type Transporter } from "../../lib/broker";
 import {
@@ -23,8 +26,11 @@ const QUIET: Environment = {
   LOG_FORMAT: "json",
 };
 
+/** A folder that is not there yet, for one system; all of them go when the tests have run. */
+const newDataDir = (): string => join(process.env.MARQUEE_TEST_DATA ?? tmpdir(), randomUUID());
+
 export const testConfig = (databaseUrl: string, environment: Environment = {}): Config =>
-  loadConfig({ ...QUIET, DATABASE_URL: databaseUrl, ...environment });
+  loadConfig({ ...QUIET, DATA_DIR: newDataDir(), DATABASE_URL: databaseUrl, ...environment });
 
 /** How the services of a test are spread over brokers. */
 export type Spread = "one process" | "a broker each over TCP" | "a broker each over NATS";
@@ -41,6 +47,8 @@ export interface TestSystem {
   readonly origin: string;
   readonly database: TestDatabase;
   readonly systems: readonly System[];
+  /** Where they keep their files. */
+  readonly dataDir: string;
   stop(): Promise<void>;
 }
 
@@ -184,5 +192,5 @@ export async function startTestSystem(options: TestSystemOptions = {}): Promise<
     await stop();
     throw error;
   }
-  return { origin, database, systems, stop };
+  return { origin, database, systems, dataDir: config.dataDir, stop };
 }

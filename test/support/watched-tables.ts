@@ -45,7 +45,10 @@ const keyOf = (row: Row): string =>
     row.id ??
       row.token_hash ??
       row.name ??
-      [row.consumer, row.event_id, row.user_id, row.key, row.kind, row.moment].join(" "),
+      [
+        ...[row.consumer, row.event_id, row.user_id, row.key, row.kind, row.moment],
+        ...[row.type, row.channel, row.address],
+      ].join(" "),
   );
 
 function changeOf(table: string, key: string, before?: Row, after?: Row): Change {

@@ -50,6 +50,7 @@ describe("Without any variable", () => {
       production: false,
       host: "127.0.0.1",
       port: 3000,
+      publicUrl: "http://127.0.0.1:3000",
       databaseUrl: undefined,
       databasePool: 10,
       dataDir: ".data",
@@ -69,6 +70,8 @@ describe("Without any variable", () => {
       reminderHours: 24,
       sms: undefined,
       push: undefined,
+      smtpUrl: undefined,
+      mailFrom: { name: "Marquee", address: "no-reply@localhost" },
       logLevel: "info",
       logFormat: "pretty",
     });
@@ -85,6 +88,20 @@ describe("Defaults that follow from others", () => {
     expect(loadConfig({ DATABASE_URL: DATABASE }).seedDemo).toBe(false);
     expect(loadConfig({ DATABASE_URL: DATABASE, SEED_DEMO: "true" }).seedDemo).toBe(true);
     expect(loadConfig({ SEED_DEMO: "false" }).seedDemo).toBe(false);
+  });
+
+  test("people reach a gateway where it listens, and one that listens everywhere on its own machine", () => {
+    const publicUrl = (environment: Environment) => loadConfig(environment).publicUrl;
+    expect(publicUrl({ HOST: "0.0.0.0", PORT: "8080" })).toBe("http://localhost:8080");
+    expect(publicUrl({ HOST: "::1" })).toBe("http://[::1]:3000");
+    expect(publicUrl({ PUBLIC_URL: "https://example.org" })).toBe("https://example.org");
+  });
+
+  test("mails are from an address with or without a name", () => {
+    const from = (mailFrom: string) => loadConfig({ MAIL_FROM: mailFrom }).mailFrom;
+    expect(from("mail@example.org")).toEqual({ name: "", address: "mail@example.org" });
+    expect(from("<mail@localhost>")).toEqual({ name: "", address: "mail@localhost" });
+    expect(from("Ämter <mail@example.org>").name).toBe("Ämter");
   });
 
   test("in production logs are JSON and a secret is asked for", () => {
@@ -125,6 +142,9 @@ test("Good values arrive, trimmed", () => {
       TWILIO_API_BASE: "http://twilio.internal:8080/",
       ...VAPID,
       PUSH_NETWORKS: "10.8.0.0/16",
+      PUBLIC_URL: "https://tickets.example.org/box-office/",
+      SMTP_URL: "smtps://mailer:pass%2Fword@mail.example.org",
+      MAIL_FROM: ' "Tickets & more" <tickets@example.org>',
       LOG_LEVEL: "warn",
       LOG_FORMAT: "json",
     }),
@@ -132,6 +152,7 @@ test("Good values arrive, trimmed", () => {
     production: false,
     host: "0.0.0.0",
     port: 8080,
+    publicUrl: "https://tickets.example.org/box-office",
     databaseUrl: DATABASE,
     databasePool: 25,
     dataDir: "/var/lib/marquee",
@@ -161,6 +182,8 @@ test("Good values arrive, trimmed", () => {
       subject: VAPID.VAPID_SUBJECT,
       privateNetworks: ["10.8.0.0/16"],
     },
+    smtpUrl: "smtps://mailer:pass%2Fword@mail.example.org",
+    mailFrom: { name: "Tickets & more", address: "tickets@example.org" },
     logLevel: "warn",
     logFormat: "json",
   });
@@ -301,6 +324,32 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
     ],
   },
   PUSH_NETWORKS: { values: ["localhost", "10.0.0.0/33", "all", "0.0.0.0/0", "true"] },
+  PUBLIC_URL: {
+    values: [
+      "example.org",
+      "ftp://example.org",
+      "https://user:pass-word@example.org",
+      "https://example.org/?a=b",
+      "https://example.org/#top",
+      "https://",
+    ],
+  },
+  SMTP_URL: {
+    values: ["mail.example.org", "http://mail.example.org", "smtp:mail", "smtp://a:100%@mail"],
+  },
+  MAIL_FROM: {
+    values: [
+      "Marquee",
+      "a b@example.org",
+      "Marquee <mail@example.org>, Eve <eve@example.org>",
+      "mail@example.org, eve@example.org",
+      "Marquee\r\nBcc: eve@example.org <mail@example.org>",
+      "mail@example.org\nBcc: eve@example.org",
+      "Marquee <mail@exa\u0000mple.org>",
+      `Marquee <${"a".repeat(65)}@example.org>`,
+      "<>",
+    ],
+  },
   LOG_LEVEL: { values: ["loud", "INFO", "silent"] },
   LOG_FORMAT: { values: ["xml", "JSON"] },
 };

@@ -1,4 +1,5 @@
 import type { Notice, NotificationType } from "../notifications.rules";
+import type { OutwardChannel } from "../preferences.rules";
 
 /** A browser that takes push messages (W3C Push API). */
 export interface PushSubscription {
@@ -40,15 +41,19 @@ export interface Message {
   };
   /** Mails only. */
   attachments?: readonly Attachment[];
+  /** What lets the recipient in; each is shown by the attachment of this `cid` where it has one. */
+  tickets?: readonly { code: string; cid?: string }[];
   /** Ends all mails to the recipient. */
   unsubscribeUrl: string;
+  /** Ends those of this type. */
+  muteUrl: string;
   /** Where the recipient goes from there. */
   link: string;
 }
 
 /** A way to reach a person outside of the system. */
 export interface Sender {
-  readonly channel: "email" | "sms" | "push";
+  readonly channel: OutwardChannel;
   /**
    * Hands a message over. It may be asked to send one again that has gone out, where a crash came in between.
    *
@@ -57,6 +62,10 @@ export interface Sender {
    *   anything at the moment; TryLater where this recipient's side says when; anything else: sent again later
    */
   send(message: Message, within: AbortSignal): Promise<void>;
+  /** Forgets what it has kept of messages, for their recipients were erased. */
+  forget?(deliveryIds: readonly string[]): Promise<void>;
+  /** Forgets what it has kept of messages that are not known any more; `unknown` tells which of some are not. */
+  tidyUp?(unknown: (deliveryIds: readonly string[]) => Promise<string[]>): Promise<void>;
   close?(): Promise<void>;
 }
 

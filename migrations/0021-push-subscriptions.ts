@@ -1,7 +1,7 @@
 import type { Step } from "../lib/steps";
 
 export const pushSubscriptions: Step = {
-  name: "0023-push-subscriptions",
+  name: "0021-push-subscriptions",
   up: [
     `CREATE TABLE push_subscriptions (
        id uuid PRIMARY KEY,

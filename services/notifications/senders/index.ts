@@ -1,0 +1,19 @@
+import { join } from "node:path";
+import type { Clock } from "../../../lib/clock";
+import type { Config } from "../../../lib/config";
+import { mailFiles } from "../mail/mail-files";
+import { smtp } from "../mail/smtp";
+import { pushSender } from "./push";
+import type { Sender } from "./sender";
+import { smsSender } from "./sms";
+
+function mailSender({ smtpUrl, dataDir, mailFrom, publicUrl }: Config): Sender {
+  const post = { from: mailFrom, publicUrl };
+  return smtpUrl === undefined ? mailFiles(join(dataDir, "mail"), post) : smtp(smtpUrl, post);
+}
+
+/** The ways out of the system that are configured, one for each channel. */
+export const sendersOf = (config: Config, clock: Clock): readonly Sender[] =>
+  [mailSender(config), smsSender(config, clock), pushSender(config, clock)].filter(
+    (sender) => sender !== undefined,
+  );

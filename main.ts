@@ -5,7 +5,7 @@
 import { createServer } from "node:net";
 import { type Config, jwtSecret, loadConfig, SERVICE_NAMES } from "./lib/config";
 import { loadEnvironment } from "./lib/environment";
-import { natsServers } from "./lib/nats-watch";
+import { natsServers } from "./lib/nats-options";
 import { processDatabase } from "./lib/process-database";
 import { OperatorError, type Program, runProgram } from "./lib/program";
 import { DEMO_PASSWORD, type DemoLogin, demoLogins } from "./seeders/0002-demo";

@@ -8,10 +8,10 @@ import { explainedByDatabase, type ProcessDatabase } from "./lib/process-databas
 import { unlessStopped } from "./lib/program";
 import { openForSteps, type Steps, stepsOf } from "./lib/steps";
 import { migrations } from "./migrations";
-import { channels } from "./mixins/channels";
+import { brokerAt, channels } from "./mixins/channels";
 import { allSeeders, seedersOf } from "./seeders";
 import { services } from "./services";
-import { consumersOf } from "./services/contracts";
+import { consumersOf, hearers } from "./services/contracts";
 
 export interface SystemOptions {
   config: Config;
@@ -71,8 +71,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const kernel = { config, clock, database };
   const names = options.run ?? config.services;
   const { middlewares = [], ...brokerSettings } = brokerOptions(config, options);
+  const messageBroker = brokerAt(config.channelsUrl, options.namespace ?? config.namespace);
+  const carrying = channels(database, { consumersOf, hearers, messageBroker });
   const broker = createBroker(
-    { ...brokerSettings, middlewares: [...middlewares, channels(database, consumersOf)] },
+    { ...brokerSettings, middlewares: [...middlewares, carrying] },
     names.map((name) => services[name](kernel)),
   );
   const stop = async () => {

@@ -6,6 +6,7 @@ import type { Config } from "./config";
 import { ContractValidator } from "./contract/validator";
 import { newId } from "./ids";
 import { standardOutput } from "./log-output";
+import { natsOptions } from "./nats-options";
 import { natsWatch, tellsOfFailedTry } from "./nats-watch";
 
 /** No call may hang for ever; each waits this long unless its contract says otherwise. */
@@ -109,33 +110,9 @@ function contextIds(): () => string {
 
 export type Transporter = NonNullable<BrokerOptions["transporter"]>;
 
-/** What somebody wrote with a stray percent sign means itself. */
-function decoded(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
-}
-
-/**
- * The transporter of `NATS_URL`, with TLS where one of its addresses asks for it; undefined without one.
- * Moleculer would take the addresses apart as well, but leave user and password percent-encoded.
- */
-export function natsTransporter({ natsUrl }: Pick<Config, "natsUrl">): Transporter | undefined {
-  if (natsUrl === undefined) return undefined;
-  const urls = natsUrl.split(",").map((address) => new URL(address));
-  // One connection signs in with one account, whichever server it reaches.
-  const account = urls.find(({ username }) => username !== "");
-  return {
-    type: "NATS",
-    options: {
-      servers: urls.map(({ host }) => host),
-      ...(account ? { user: decoded(account.username), pass: decoded(account.password) } : {}),
-      ...(urls.some(({ protocol }) => protocol === "tls:") ? { tls: {} } : {}),
-    },
-  };
-}
+/** The transporter of `NATS_URL`; undefined without one. */
+export const natsTransporter = ({ natsUrl }: Pick<Config, "natsUrl">): Transporter | undefined =>
+  natsUrl === undefined ? undefined : { type: "NATS", options: natsOptions(natsUrl) };
 
 /**
  * How every broker of the system is set up.

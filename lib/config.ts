@@ -42,6 +42,8 @@ export interface Config {
   dataDir: string;
   /** Undefined: one process, no transporter. */
   natsUrl: string | undefined;
+  /** What carries events to those who hear of them: `postgres:`, or the address of a message broker. */
+  channelsUrl: string;
   /** Nodes of one namespace hear each other, and nobody else's. */
   namespace: string;
   services: readonly ServiceName[];
@@ -143,8 +145,18 @@ export class Reader {
     return found ?? fallback;
   }
 
-  /** @param several whether a comma list of addresses is fine, for a cluster of servers */
-  url(name: string, protocols: readonly string[], several = false): string | undefined {
+  /**
+   * @param several whether a comma list of addresses is fine, for a cluster of servers
+   * @param known what the variable may be, for the message
+   */
+  url(
+    name: string,
+    protocols: readonly string[],
+    {
+      several = false,
+      known = `a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
+    }: { several?: boolean; known?: string } = {},
+  ): string | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
     const urls = several ? value.split(",").map((url) => url.trim()) : [value];
@@ -152,11 +164,7 @@ export class Reader {
       protocols.some((protocol) => url.startsWith(`${protocol}//`)) && isWhole(url);
     // The value may hold a password, so it is not repeated.
     if (!urls.every(isOne)) {
-      const beginnings = protocols.map((protocol) => `${protocol}//`).join(" or ");
-      this.fail(
-        name,
-        `must be a URL that begins with ${beginnings}, special characters in a password percent-encoded.`,
-      );
+      this.fail(name, `must be ${known}, special characters in a password percent-encoded.`);
     }
     return urls.join(",");
   }
@@ -219,6 +227,23 @@ function readNamespace(read: Reader): string {
     read.fail("NAMESPACE", `must be 1 to 40 of a-z, 0-9 and -, not "${namespace}".`);
   }
   return namespace;
+}
+
+const POSTGRES_ALONE = "postgres:";
+
+function readChannels(read: Reader): string {
+  const value = read.text("CHANNELS_URL");
+  // The database is DATABASE_URL's: another one could not vouch for anything.
+  if (value === undefined || value === POSTGRES_ALONE) return POSTGRES_ALONE;
+  const known = "postgres: or a URL that begins with nats://, tls://, amqp:// or amqps://";
+  const isAmqp = value.startsWith("amqp");
+  const url = isAmqp
+    ? read.url("CHANNELS_URL", ["amqp:", "amqps:"], { known })
+    : read.url("CHANNELS_URL", ["nats:", "tls:"], { several: true, known });
+  if (isAmqp && URL.canParse(value) && new URL(value).hostname.includes(",")) {
+    read.fail("CHANNELS_URL", "takes one address of RabbitMQ, whose cluster may have several.");
+  }
+  return url ?? POSTGRES_ALONE;
 }
 
 function readServices(read: Reader): readonly ServiceName[] {
@@ -330,7 +355,8 @@ export function loadConfig(environment: Environment): Config {
     databaseUrl,
     databasePool: read.integer("DATABASE_POOL", 10, 3, 200),
     dataDir: read.text("DATA_DIR") ?? ".data",
-    natsUrl: read.url("NATS_URL", ["nats:", "tls:"], true),
+    natsUrl: read.url("NATS_URL", ["nats:", "tls:"], { several: true }),
+    channelsUrl: readChannels(read),
     namespace: readNamespace(read),
     services: readServices(read),
     jwtSecret: secret,

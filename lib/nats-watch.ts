@@ -1,14 +1,8 @@
 import type { Middleware } from "moleculer";
+import { natsServers } from "./nats-options";
 
 /** Moleculer tries every five seconds; what stays the same is told again after so long. */
 const TELL_AGAIN_AFTER_MS = 60_000;
-
-/** The servers of `NATS_URL` as a log may name them, without account and password. */
-export const natsServers = (natsUrl: string): string =>
-  natsUrl
-    .split(",")
-    .map((address) => new URL(address).host)
-    .join(", ");
 
 /** Moleculer's own lines of a try that failed, three for each; {@link natsWatch} tells of them instead. */
 const OF_A_FAILED_TRY = new Set<unknown>([

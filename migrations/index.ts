@@ -20,6 +20,7 @@ import { awaitedSales } from "./0018-awaited-sales";
 import { channels } from "./0019-channels";
 import { deliveries } from "./0020-deliveries";
 import { pushSubscriptions } from "./0021-push-subscriptions";
+import { publications } from "./0022-publications";
 
 /** All migrations, oldest first. A migration that has been released does not change any more. */
 export const migrations: readonly Step[] = [
@@ -44,4 +45,5 @@ export const migrations: readonly Step[] = [
   channels,
   deliveries,
   pushSubscriptions,
+  publications,
 ];

@@ -17,6 +17,7 @@ const FORGET = `
   DELETE FROM inbox WHERE (consumer, event_id) IN (
     SELECT consumer, event_id FROM inbox i WHERE consumer = $consumer AND event_id < $before
        AND (SELECT true FROM outbox o WHERE o.id = i.event_id LIMIT 1) IS NULL
+       AND (SELECT true FROM publications p WHERE p.id = i.event_id LIMIT 1) IS NULL
      LIMIT $chunk FOR UPDATE SKIP LOCKED)
   RETURNING 1`;
 

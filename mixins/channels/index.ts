@@ -1,6 +1,7 @@
 /**
- * Channels: services hear of what is in the outbox, each of every event once. On PostgreSQL the outbox is the queue:
- * consumers take their events from there, so there is nothing that could be lost between the two.
+ * Channels: services hear of what is in the outbox, each of every event once. On PostgreSQL alone the outbox is the
+ * queue: consumers take their events from there, so there is nothing that could be lost between the two. A message broker
+ * is given the events by a relay (brokers/), and what it loses it is given again.
  *
  * What a consumer does about an event and that it has heard of it (its inbox) are one transaction, so an event that is
  * handed to it twice is handled once. An event leaves the outbox when every consumer has it. What a consumer cannot
@@ -13,9 +14,12 @@ import type { Log } from "../../lib/contract/define";
 import type { ChannelSchema } from "../../lib/contract/implement";
 import type { Database, Query } from "../../lib/database";
 import type { RepeatedWork } from "../../lib/repeated";
+import type { Broker as MessageBroker } from "./brokers/session";
 import { hear } from "./hear";
 import { forgetHeard } from "./inbox";
+import { type Hearers, type Route, routeOf } from "./route";
 
+export { brokerAt } from "./brokers";
 export type { Consumer } from "./consumer";
 export { hear } from "./hear";
 export { IN_ORDER, TAKE } from "./outbox-source";
@@ -28,9 +32,21 @@ const channelsOf = ({ schema }: Service): Record<string, ChannelSchema> =>
 
 type Check = (payload: object) => true | { field?: string; message?: string }[];
 
+export interface ChannelsOptions {
+  consumersOf: Consumers;
+  /** Every event there is, with its consumers. */
+  hearers: Hearers;
+  /** Carries the events; without one they are taken from the outbox itself. */
+  messageBroker?: MessageBroker | undefined;
+}
+
 /** Lets the services of a broker hear of the events that their contracts name, from when they start until they stop. */
-export function channels(database: Database, consumersOf: Consumers): Middleware {
+export function channels(
+  database: Database,
+  { consumersOf, hearers, messageBroker }: ChannelsOptions,
+): Middleware {
   const running = new Map<Service, RepeatedWork[]>();
+  let route: Route | undefined;
 
   const handlersOf = (service: Service, schemas: [string, ChannelSchema][]) =>
     new Map(
@@ -55,6 +71,9 @@ export function channels(database: Database, consumersOf: Consumers): Middleware
 
   return {
     name: "Channels",
+    async starting(broker) {
+      route = routeOf(database, hearers, broker.getLogger("channels"), messageBroker);
+    },
     async serviceStarted(service: Service) {
       const schemas = Object.entries(channelsOf(service));
       if (schemas.length === 0) return;
@@ -68,13 +87,16 @@ export function channels(database: Database, consumersOf: Consumers): Middleware
       const consumers = [...kinds.values()].map((some) => {
         const [[, { atOnce, calls }] = schemas[0] as [string, ChannelSchema]] = some;
         const how = { atOnce, calls, handlers: handlersOf(service, some), consumersOf };
-        return hear(database, { name: service.name, ...how }, log);
+        return hear(database, { name: service.name, ...how }, log, route?.source);
       });
       running.set(service, [...consumers, forgetHeard(database, service.name, log)]);
     },
     async serviceStopping(service: Service) {
       await Promise.all((running.get(service) ?? []).map((work) => work.stop()));
       running.delete(service);
+    },
+    async stopped() {
+      await route?.close();
     },
   };
 }

@@ -2,9 +2,17 @@ import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { type Database, openDatabase, type Query } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
 import { newId } from "../../lib/ids";
-import { hear, IN_ORDER, sweepOutbox, TAKE } from "../../mixins/channels";
+import { brokerAt, hear, IN_ORDER, sweepOutbox, TAKE } from "../../mixins/channels";
+import { routeOf } from "../../mixins/channels/route";
 import { listUndelivered, replay } from "../../mixins/dead-letters";
 import { writeOutbox } from "../../mixins/outbox";
+import {
+  CARRIER_URLS,
+  type Carrier,
+  carriersHere,
+  ownNamespace,
+  removeNamespace,
+} from "../support/carriers";
 import { createTestDatabase, type TestDatabase } from "../support/database";
 import { eventually } from "../support/eventually";
 import { outboxEvent } from "../support/outbox-event";
@@ -26,10 +34,21 @@ afterAll(async () => {
 });
 
 let running: { stop(): Promise<void> }[] = [];
+let carrier: Carrier;
+let namespace: string;
+/** Everybody whose queues a broker has. */
+let consumers = new Set<string>();
+beforeEach(() => {
+  carrier = "PostgreSQL";
+  namespace = ownNamespace();
+});
 afterEach(async () => {
   await Promise.all(running.map((one) => one.stop()));
   running = [];
-  await database.query("TRUNCATE outbox, inbox, undelivered, effects");
+  const queues = [...consumers].map((consumer) => ({ consumer, event: EVENT }));
+  await removeNamespace(carrier, namespace, queues);
+  consumers = new Set();
+  await database.query("TRUNCATE outbox, publications, inbox, undelivered, effects");
 });
 
 type Act = (what: string, query: Query) => Promise<void>;
@@ -54,8 +73,23 @@ function startNode(
       await act(what, query);
     }
   };
+  for (const one of all) consumers.add(one);
+  const broker = brokerAt(CARRIER_URLS[carrier], namespace);
+  const route = routeOf(pool, [[EVENT, all]], silent, broker);
   const handlers = new Map([[EVENT, handle]]);
-  const node = hear(pool, { name, atOnce, calls, handlers, consumersOf: () => all }, silent);
+  const consumer = { name, atOnce, calls, handlers, consumersOf: () => all };
+  const hearing = hear(pool, consumer, silent, route.source);
+  const node = {
+    async stop() {
+      await hearing.stop();
+      await route.close();
+    },
+    /** Nobody is told, and what it does is never done. */
+    async dies() {
+      running = running.filter((one) => one !== node);
+      await route.close();
+    },
+  };
   running.push(node);
   return node;
 }
@@ -69,221 +103,238 @@ const numbered = (size: number) =>
 const whats = (size: number) => numbered(size).map(({ data }) => (data as { what: string }).what);
 
 const left = async () =>
-  (await database.query("SELECT data->>'what' AS what FROM outbox ORDER BY id")).map(
-    ({ what }) => what,
-  );
+  (
+    await database.query(
+      `SELECT what FROM (SELECT id, data->>'what' AS what FROM outbox
+                          UNION ALL SELECT id, data->>'what' FROM publications) AS events ORDER BY id`,
+    )
+  ).map(({ what }) => what);
 const effectsOf = async (consumer: string) =>
   (
     await database.query("SELECT what FROM effects WHERE consumer = $1 ORDER BY what", [consumer])
   ).map(({ what }) => what);
 const isThrough = () =>
-  eventually(async () => expect([await left(), await aside()]).toEqual([[], []]));
+  eventually(async () => {
+    expect([await left(), await aside()]).toEqual([[], []]);
+  });
+/** What a broker takes for a message that it has already is published again in the end; here without waiting for that. */
+const isThroughAtLast = () =>
+  eventually(async () => {
+    await database.query("UPDATE publications SET due_at = now()");
+    expect(await left()).toEqual([]);
+  });
 const aside = () => database.query("SELECT consumer, attempts, error FROM undelivered");
 /** Lets what is put aside be due now. */
 const hasten = () => database.query("UPDATE undelivered SET next_try_at = now()");
 
-describe("Every consumer hears of every event once", () => {
-  test("however many nodes share it, and the event goes when all have", async () => {
-    const all = ["mail", "analytics"];
-    for (const name of [...all, ...all]) startNode(name, { all, atOnce: 7 });
-    for (let i = 0; i < 5; i++) {
-      await write(...numbered(500).slice(i * 100, (i + 1) * 100));
-    }
-    await isThrough();
-    for (const name of all) expect(await effectsOf(name)).toEqual(whats(500));
+describe.each(carriersHere())("By way of %s", (by) => {
+  beforeEach(() => {
+    carrier = by;
   });
 
-  test("also one that was down while the others heard: nothing goes without it", async () => {
-    const all = ["mail", "analytics"];
-    startNode("mail", { all });
-    await write(...numbered(50));
-    await eventually(async () => expect(await effectsOf("mail")).toHaveLength(50));
-    expect(await left()).toHaveLength(50);
-    startNode("analytics", { all });
-    await isThrough();
-    for (const name of all) expect(await effectsOf(name)).toEqual(whats(50));
-  });
-
-  test("also where it is handed over again", async () => {
-    startNode("mail");
-    const events = numbered(20);
-    await write(...events);
-    await isThrough();
-    await write(...events);
-    running.push(sweepOutbox(pool, [[EVENT, ["mail"]]], silent, 0));
-    await isThrough();
-    expect(await effectsOf("mail")).toEqual(whats(20));
-  });
-
-  test("control: without an inbox it would be twice", async () => {
-    startNode("mail");
-    const events = numbered(20);
-    await write(...events);
-    await isThrough();
-    await database.query("TRUNCATE inbox");
-    await write(...events);
-    await isThrough();
-    expect(await effectsOf("mail")).toHaveLength(40);
-  });
-
-  test("also one that is cut off in the middle of handling", async () => {
-    // The server ends the connection: nobody knows on the node whether anything was done.
-    let cuts = 0;
-    startNode("mail", {
-      async act(what, query) {
-        if (what !== "0010" || cuts++ > 0) return;
-        await query("SELECT pg_terminate_backend(pg_backend_pid())", {});
-      },
+  describe("Every consumer hears of every event once", () => {
+    test("however many nodes share it, and the event goes when all have", async () => {
+      const all = ["mail", "analytics"];
+      for (const name of [...all, ...all]) startNode(name, { all, atOnce: 7 });
+      for (let i = 0; i < 5; i++) {
+        await write(...numbered(500).slice(i * 100, (i + 1) * 100));
+      }
+      await isThrough();
+      for (const name of all) expect(await effectsOf(name)).toEqual(whats(500));
     });
-    await write(...numbered(20));
-    await eventually(async () => {
-      await hasten();
-      expect([await left(), await aside()]).toEqual([[], []]);
-    });
-    expect(cuts).toBeGreaterThan(0);
-    expect(await effectsOf("mail")).toEqual(whats(20));
-  });
-});
 
-describe("What cannot be handled", () => {
-  test("leaves no effect, and keeps nobody waiting", async () => {
-    startNode("mail", {
-      async act(what) {
-        if (what === "0007") throw new Error("Cannot be");
-      },
+    test("also one that was down while the others heard: nothing goes without it", async () => {
+      const all = ["mail", "analytics"];
+      startNode("mail", { all });
+      await write(...numbered(50));
+      await eventually(async () => expect(await effectsOf("mail")).toHaveLength(50));
+      expect(await left()).toHaveLength(50);
+      startNode("analytics", { all });
+      await isThrough();
+      for (const name of all) expect(await effectsOf(name)).toEqual(whats(50));
     });
-    await write(...numbered(20));
-    await eventually(async () => expect(await left()).toEqual([]));
-    expect(await effectsOf("mail")).toEqual(whats(20).filter((what) => what !== "0007"));
-    expect(await aside()).toEqual([{ consumer: "mail", attempts: 1, error: "Error: Cannot be" }]);
-  });
 
-  test("is tried again, after longer each time, until it can be", async () => {
-    let tries = 0;
-    startNode("mail", {
-      async act() {
-        if (++tries < 4) throw new Error(`Try ${tries}`);
-      },
+    test("also where it is handed over again", async () => {
+      startNode("mail");
+      const events = numbered(20);
+      await write(...events);
+      await isThrough();
+      await write(...events);
+      running.push(sweepOutbox(pool, [[EVENT, ["mail"]]], silent, 0));
+      await isThroughAtLast();
+      expect(await effectsOf("mail")).toEqual(whats(20));
     });
-    await write(...numbered(1));
-    const waits: number[] = [];
-    for (const attempts of [1, 2, 3]) {
-      await eventually(async () => {
-        const [row] = await database.query(
-          `SELECT attempts, error, (extract(epoch FROM next_try_at - now()) * 1000)::int AS ms FROM undelivered`,
-        );
-        expect(row).toMatchObject({ attempts, error: `Error: Try ${attempts}` });
-        waits.push(Number(row?.ms));
+
+    test("control: without an inbox it would be twice", async () => {
+      startNode("mail");
+      const events = numbered(20);
+      await write(...events);
+      await isThrough();
+      await database.query("TRUNCATE inbox");
+      await write(...events);
+      await isThroughAtLast();
+      expect(await effectsOf("mail")).toHaveLength(40);
+    });
+
+    test("also one that is cut off in the middle of handling", async () => {
+      // The server ends the connection: nobody knows on the node whether anything was done.
+      let cuts = 0;
+      startNode("mail", {
+        async act(what, query) {
+          if (what !== "0010" || cuts++ > 0) return;
+          await query("SELECT pg_terminate_backend(pg_backend_pid())", {});
+        },
       });
-      await hasten();
-    }
-    await isThrough();
-    expect(await effectsOf("mail")).toEqual(["0000"]);
-    // A second, two, four, by half of that more or less; a little has passed when it is looked at.
-    expect(waits[0]).toBeLessThanOrEqual(1_500);
-    expect(waits[1]).toBeLessThanOrEqual(3_000);
-    expect(waits[2]).toBeGreaterThan(1_000);
+      await write(...numbered(20));
+      await eventually(async () => {
+        await hasten();
+        expect([await left(), await aside()]).toEqual([[], []]);
+      });
+      expect(cuts).toBeGreaterThan(0);
+      expect(await effectsOf("mail")).toEqual(whats(20));
+    });
   });
 
-  test("is dead in the end, and done once when it is replayed", async () => {
-    let isBroken = true;
-    startNode("mail", {
-      async act() {
-        if (isBroken) throw new Error("Broken");
-      },
+  describe("What cannot be handled", () => {
+    test("leaves no effect, and keeps nobody waiting", async () => {
+      startNode("mail", {
+        async act(what) {
+          if (what === "0007") throw new Error("Cannot be");
+        },
+      });
+      await write(...numbered(20));
+      await eventually(async () => expect(await left()).toEqual([]));
+      expect(await effectsOf("mail")).toEqual(whats(20).filter((what) => what !== "0007"));
+      expect(await aside()).toEqual([{ consumer: "mail", attempts: 1, error: "Error: Cannot be" }]);
     });
-    await write(...numbered(3));
-    await eventually(async () => {
-      await hasten();
-      const dead = await listUndelivered(pool, { consumer: "mail", dead: true, most: 10 });
-      expect(dead).toHaveLength(3);
-    });
-    const [first, ...others] = await listUndelivered(pool, { dead: true, most: 10 });
-    expect(first).toMatchObject({
-      ...{ consumer: "mail", name: EVENT, attempts: 12, error: "Error: Broken" },
-      ...{ nextTryAt: null, deadAt: expect.any(String) },
-    });
-    expect(others).toHaveLength(2);
-    expect(await listUndelivered(pool, { dead: false, most: 10 })).toEqual([]);
-    // Dead is dead: it is not tried any more.
-    await hasten();
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    expect(await effectsOf("mail")).toEqual([]);
 
-    isBroken = false;
-    const eventId = first?.eventId ?? "";
-    expect(await replay(pool, { consumer: "others" })).toBe(0);
-    expect(await replay(pool, { consumer: "mail", eventId: newId() })).toBe(0);
-    expect(await replay(pool, { consumer: "mail", eventId })).toBe(1);
-    await eventually(async () => expect(await effectsOf("mail")).toHaveLength(1));
-    expect(await replay(pool, { consumer: "mail" })).toBe(2);
-    await isThrough();
-    expect(await effectsOf("mail")).toEqual(whats(3));
+    test("is tried again, after longer each time, until it can be", async () => {
+      let tries = 0;
+      startNode("mail", {
+        async act() {
+          if (++tries < 4) throw new Error(`Try ${tries}`);
+        },
+      });
+      await write(...numbered(1));
+      const waits: number[] = [];
+      for (const attempts of [1, 2, 3]) {
+        await eventually(async () => {
+          const [row] = await database.query(
+            `SELECT attempts, error, (extract(epoch FROM next_try_at - now()) * 1000)::int AS ms FROM undelivered`,
+          );
+          expect(row).toMatchObject({ attempts, error: `Error: Try ${attempts}` });
+          waits.push(Number(row?.ms));
+        });
+        await hasten();
+      }
+      await isThrough();
+      expect(await effectsOf("mail")).toEqual(["0000"]);
+      // A second, two, four, by half of that more or less; a little has passed when it is looked at.
+      expect(waits[0]).toBeLessThanOrEqual(1_500);
+      expect(waits[1]).toBeLessThanOrEqual(3_000);
+      expect(waits[2]).toBeGreaterThan(1_000);
+    });
+
+    test("is dead in the end, and done once when it is replayed", async () => {
+      let isBroken = true;
+      startNode("mail", {
+        async act() {
+          if (isBroken) throw new Error("Broken");
+        },
+      });
+      await write(...numbered(3));
+      await eventually(async () => {
+        await hasten();
+        const dead = await listUndelivered(pool, { consumer: "mail", dead: true, most: 10 });
+        expect(dead).toHaveLength(3);
+      });
+      const [first, ...others] = await listUndelivered(pool, { dead: true, most: 10 });
+      expect(first).toMatchObject({
+        ...{ consumer: "mail", name: EVENT, attempts: 12, error: "Error: Broken" },
+        ...{ nextTryAt: null, deadAt: expect.any(String) },
+      });
+      expect(others).toHaveLength(2);
+      expect(await listUndelivered(pool, { dead: false, most: 10 })).toEqual([]);
+      // Dead is dead: it is not tried any more.
+      await hasten();
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      expect(await effectsOf("mail")).toEqual([]);
+
+      isBroken = false;
+      const eventId = first?.eventId ?? "";
+      expect(await replay(pool, { consumer: "others" })).toBe(0);
+      expect(await replay(pool, { consumer: "mail", eventId: newId() })).toBe(0);
+      expect(await replay(pool, { consumer: "mail", eventId })).toBe(1);
+      await eventually(async () => expect(await effectsOf("mail")).toHaveLength(1));
+      expect(await replay(pool, { consumer: "mail" })).toBe(2);
+      await isThrough();
+      expect(await effectsOf("mail")).toEqual(whats(3));
+    });
+
+    test("by two nodes counts once for each try", async () => {
+      const broken = { act: () => Promise.reject(new Error("Broken")) };
+      startNode("mail", broken);
+      startNode("mail", broken);
+      await write(...numbered(1));
+      for (let attempts = 1; attempts <= 6; attempts++) {
+        await eventually(async () => expect((await aside())[0]?.attempts).toBe(attempts));
+        await hasten();
+      }
+    });
   });
 
-  test("by two nodes counts once for each try", async () => {
-    const broken = { act: () => Promise.reject(new Error("Broken")) };
-    startNode("mail", broken);
-    startNode("mail", broken);
-    await write(...numbered(1));
-    for (let attempts = 1; attempts <= 6; attempts++) {
-      await eventually(async () => expect((await aside())[0]?.attempts).toBe(attempts));
-      await hasten();
-    }
-  });
-});
-
-describe("What a consumer calls others for", () => {
-  test("is done without a transaction, one by one, and is nobody else's meanwhile", async () => {
-    let open = 0;
-    const act = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 60));
-      const rows = await database.query(
-        `SELECT FROM pg_stat_activity
+  describe("What a consumer calls others for", () => {
+    test("is done without a transaction, one by one, and is nobody else's meanwhile", async () => {
+      let open = 0;
+      const act = async () => {
+        await new Promise((resolve) => setTimeout(resolve, 60));
+        const rows = await database.query(
+          `SELECT FROM pg_stat_activity
           WHERE datname = current_database() AND state = 'idle in transaction'
             AND xact_start < now() - interval '50 ms'`,
-      );
-      open += rows.length;
-    };
-    const how = { calls: true, atOnce: 1, act };
-    startNode("mail", how);
-    startNode("mail", how);
-    await write(...numbered(20));
-    await isThrough();
-    expect(await effectsOf("mail")).toEqual(whats(20));
-    expect(open).toBe(0);
-  });
-
-  test("is tried for ever while others are away, and done when they are back", async () => {
-    let isAway = true;
-    startNode("mail", {
-      calls: true,
-      atOnce: 1,
-      async act() {
-        if (isAway) throw new ServiceUnavailable({ retryAfter: 1 });
-      },
+        );
+        open += rows.length;
+      };
+      const how = { calls: true, atOnce: 1, act };
+      startNode("mail", how);
+      startNode("mail", how);
+      await write(...numbered(20));
+      await isThrough();
+      expect(await effectsOf("mail")).toEqual(whats(20));
+      expect(open).toBe(0);
     });
-    await write(...numbered(1));
-    await eventually(async () => expect((await aside())[0]?.attempts).toBe(1));
-    await database.query("UPDATE undelivered SET attempts = 50, next_try_at = now()");
-    await eventually(async () => expect((await aside())[0]?.attempts).toBe(51));
-    expect(await listUndelivered(pool, { dead: true, most: 10 })).toEqual([]);
-    isAway = false;
-    await hasten();
-    await isThrough();
-  });
 
-  test("is taken up by another node when the one that does it dies", async () => {
-    const dying = startNode("mail", { calls: true, atOnce: 1, act: () => new Promise(() => {}) });
-    await write(...numbered(1));
-    await eventually(async () => expect(await aside()).toHaveLength(1));
-    running = running.filter((node) => node !== dying);
-    startNode("mail", { calls: true, atOnce: 1 });
-    // Not before the other one may be taken for dead.
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
-    expect(await aside()).toHaveLength(1);
-    await hasten();
-    await isThrough();
+    test("is tried for ever while others are away, and done when they are back", async () => {
+      let isAway = true;
+      startNode("mail", {
+        calls: true,
+        atOnce: 1,
+        async act() {
+          if (isAway) throw new ServiceUnavailable({ retryAfter: 1 });
+        },
+      });
+      await write(...numbered(1));
+      await eventually(async () => expect((await aside())[0]?.attempts).toBe(1));
+      await database.query("UPDATE undelivered SET attempts = 50, next_try_at = now()");
+      await eventually(async () => expect((await aside())[0]?.attempts).toBe(51));
+      expect(await listUndelivered(pool, { dead: true, most: 10 })).toEqual([]);
+      isAway = false;
+      await hasten();
+      await isThrough();
+    });
+
+    test("is taken up by another node when the one that does it dies", async () => {
+      const dying = startNode("mail", { calls: true, atOnce: 1, act: () => new Promise(() => {}) });
+      await write(...numbered(1));
+      await eventually(async () => expect(await aside()).toHaveLength(1));
+      await dying.dies();
+      startNode("mail", { calls: true, atOnce: 1 });
+      // Not before the other one may be taken for dead.
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      expect(await aside()).toHaveLength(1);
+      await hasten();
+      await isThrough();
+    });
   });
 });
 

@@ -311,6 +311,7 @@ describe("Models", () => {
     outbox: "belongs to a mixin, and is written in the transaction of whoever uses it",
     push_subscriptions: "written under the lock of a person",
     refused_addresses: "written with the deliveries",
+    publications: "belongs to a mixin, and is written by it alone",
     seeders: "Umzug's journal",
     tickets: "written with the bookings",
     told_moments: "written with what is told",

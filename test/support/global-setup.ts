@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { startEmbeddedPostgres } from "../../lib/embedded-postgres";
 import { migrate, seed } from "../../system";
+import { CARRIERS, carriersThatAnswer } from "./carriers";
 import { NATS_URL, natsAnswers } from "./nats";
 
 /** Handed to the teardown, which jest loads into the same process. */
@@ -70,6 +71,11 @@ export default async function setup(): Promise<void> {
       : `No NATS at ${NATS_URL}: nothing is run over NATS`,
   );
   process.env.MARQUEE_TEST_NATS = nats ? "yes" : "no";
+  const carriers = await carriersThatAnswer();
+  const away = CARRIERS.filter((carrier) => !carriers.includes(carrier));
+  say(`Channels are tested over ${carriers.join(", ")}`);
+  if (away.length) say(`Nothing answers for ${away.join(", ")}: channels are NOT tested over it`);
+  process.env.MARQUEE_TEST_CARRIERS = carriers.join();
   process.env.MARQUEE_TEST_ADMIN_URL = adminUrl;
   process.env.MARQUEE_TEST_URL = url.href;
   process.env.MARQUEE_TEST_OWNER = owner;

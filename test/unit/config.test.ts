@@ -55,6 +55,7 @@ describe("Without any variable", () => {
       databasePool: 10,
       dataDir: ".data",
       natsUrl: undefined,
+      channelsUrl: "postgres:",
       namespace: "marquee",
       services: SERVICE_NAMES,
       jwtSecret: undefined,
@@ -123,6 +124,7 @@ test("Good values arrive, trimmed", () => {
       DATABASE_POOL: "25",
       DATA_DIR: "/var/lib/marquee",
       NATS_URL: "nats://a:4222, nats://b:4222",
+      CHANNELS_URL: "nats://a:4222, tls://b",
       NAMESPACE: " box-office-2 ",
       SERVICES: "events, bookings,events",
       JWT_SECRET: SECRET,
@@ -157,6 +159,7 @@ test("Good values arrive, trimmed", () => {
     databasePool: 25,
     dataDir: "/var/lib/marquee",
     natsUrl: "nats://a:4222,nats://b:4222",
+    channelsUrl: "nats://a:4222,tls://b",
     namespace: "box-office-2",
     services: ["events", "bookings"],
     jwtSecret: SECRET,
@@ -206,6 +209,17 @@ const BAD: Record<string, { with?: Environment; values: string[] }> = {
   DATABASE_POOL: { values: ["2", "201", "many"] },
   NATS_URL: {
     values: ["localhost:4222", "http://nats", "nats://a,http://b", "nats://a,", "nats:a"],
+  },
+  CHANNELS_URL: {
+    values: [
+      "postgres",
+      "postgres://db/marquee",
+      "redis://cache",
+      "nats://a,amqp://b",
+      "amqp://a,amqp://b",
+      "amqp:a",
+      "amqp://u:100%@a",
+    ],
   },
   NAMESPACE: { values: ["Marquee", "a.b", "*", ">", "two words", "ü", "x".repeat(41)] },
   SERVICES: {
@@ -458,6 +472,7 @@ test("Passwords and secrets are never echoed", () => {
   const secrets: Environment = {
     DATABASE_URL: "mysql://owner:hunter22@db/marquee",
     NATS_URL: "http://user:hunter22@nats",
+    CHANNELS_URL: "http://user:hunter22@rabbit",
     JWT_SECRET: "hunter22",
     ADMIN_EMAIL: "admin@example.org",
     ADMIN_PASSWORD: "hunter-hunter-hunter22".replace(/\d/g, "x"),

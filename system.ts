@@ -9,6 +9,7 @@ import { unlessStopped } from "./lib/program";
 import { openForSteps, type Steps, stepsOf } from "./lib/steps";
 import { migrations } from "./migrations";
 import { brokerAt, channels } from "./mixins/channels";
+import { outboxNudges } from "./mixins/nudges";
 import { allSeeders, seedersOf } from "./seeders";
 import { services } from "./services";
 import { consumersOf, hearers } from "./services/contracts";
@@ -74,7 +75,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const messageBroker = brokerAt(config.channelsUrl, options.namespace ?? config.namespace);
   const carrying = channels(database, { consumersOf, hearers, messageBroker });
   const broker = createBroker(
-    { ...brokerSettings, middlewares: [...middlewares, carrying] },
+    {
+      ...brokerSettings,
+      middlewares: [...middlewares, carrying, outboxNudges(consumersOf)],
+    },
     names.map((name) => services[name](kernel)),
   );
   const stop = async () => {

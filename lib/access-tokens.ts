@@ -31,6 +31,14 @@ export interface AccessTokens {
   verify(token: string): Caller;
 }
 
+/** When a token that was verified ends. */
+export function endOf(token: string): Date {
+  const payload = jwt.decode(token);
+  const seconds = typeof payload === "string" ? undefined : payload?.exp;
+  if (seconds === undefined) throw new Unauthenticated({});
+  return new Date(seconds * 1000);
+}
+
 export function accessTokens(
   config: Pick<Config, "jwtSecret" | "dataDir">,
   clock: Clock,

@@ -1,5 +1,6 @@
 import type { Consumers } from "../../lib/contract/channels";
 import type { Database, Query } from "../../lib/database";
+import { queryIn } from "../nudges";
 
 /** One way in which a consumer hears: events of these names, so many in one transaction. */
 export interface Consumer {
@@ -43,6 +44,7 @@ export const transactionsAhead =
   (database: Database): InTransaction =>
   (work) =>
     database.transaction(
-      (transaction) => work((sql, bind) => database.query(sql, bind, transaction)),
+      (transaction) =>
+        work(queryIn(transaction, (sql, bind) => database.query(sql, bind, transaction))),
       { ahead: true },
     );

@@ -14,6 +14,7 @@ import type { Log } from "../../lib/contract/define";
 import type { ChannelSchema } from "../../lib/contract/implement";
 import type { Database, Query } from "../../lib/database";
 import type { RepeatedWork } from "../../lib/repeated";
+import { onNudge } from "../nudges";
 import type { Broker as MessageBroker } from "./brokers/session";
 import { hear } from "./hear";
 import { forgetHeard } from "./inbox";
@@ -88,6 +89,9 @@ export function channels(
         const [[, { atOnce, calls }] = schemas[0] as [string, ChannelSchema]] = some;
         const how = { atOnce, calls, handlers: handlersOf(service, some), consumersOf };
         return hear(database, { name: service.name, ...how }, log, route?.source);
+      });
+      onNudge(service, () => {
+        for (const consumer of consumers) consumer.soon(0);
       });
       running.set(service, [...consumers, forgetHeard(database, service.name, log)]);
     },

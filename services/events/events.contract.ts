@@ -116,6 +116,18 @@ const missing = { id: EventNotFound };
 /** Who is asking; drafts show to their host and to administrators. */
 const viewer = { viewerId: optional(id()), viewerIsAdmin: withDefault(boolean(), false) };
 
+/** What of an event changes while somebody watches it. */
+const liveState = object({
+  id: id(),
+  hostId: id(),
+  status: oneOf(STATUSES),
+  version: integer({ min: 1 }),
+  capacity,
+  numberOfAttendees: integer({ min: 0 }),
+});
+/** Events, and hosts, that can be asked for at once. */
+export const MOST_LIVE_AT_ONCE = 1_000;
+
 const interest = {
   params: pathEvent,
   result: null,
@@ -165,6 +177,16 @@ export const events = defineContract({
       summary: "List events that a viewer may see",
       params: { ...listOptions, ...viewer },
       result: pageOf(eventShape),
+    },
+    $liveStates: {
+      summary: "How some events stand, and those of some hosts that are known and not over",
+      description:
+        "An event that is not there any more is missing; a host's drafts are not among theirs.",
+      params: {
+        ids: list(id(), { max: MOST_LIVE_AT_ONCE }),
+        hostIds: list(id(), { max: MOST_LIVE_AT_ONCE }),
+      },
+      result: object({ states: list(liveState) }),
     },
     create: {
       summary: "Create an event",

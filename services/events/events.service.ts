@@ -73,6 +73,10 @@ export default function eventsService({ config, clock, database }: Kernel): Serv
 
       $list: ({ params }) => store.list(params, clock.now()),
 
+      async $liveStates({ params: { ids, hostIds } }) {
+        return { states: await store.liveStates(ids, hostIds, clock.now()) };
+      },
+
       create: ({ params, call }, caller) =>
         call("events.$create", { ...params, hostId: caller.id }),
 

@@ -54,6 +54,13 @@ const COLUMNS = `e.id, e.title, e.description, e.location, e.latitude, e.longitu
   e.sale_starts_at AS "saleStartsAt", e.sale_ends_at AS "saleEndsAt",
   e.attachment_url AS "attachmentUrl", e.version, e.created_at AS "createdAt", e.updated_at AS "updatedAt"`;
 
+type LiveRow = Pick<
+  EventRow,
+  "id" | "hostId" | "status" | "version" | "capacity" | "numberOfAttendees" | "endDateTime"
+>;
+const LIVE = `e.id, e.host_id AS "hostId", e.status, e.version, e.capacity,
+  e.number_of_attendees AS "numberOfAttendees", e.end_date_time AS "endDateTime"`;
+
 /** What only this service knows of an event. */
 type Within = Required<Omit<StatusChange, "status">>;
 const WITHIN_COLUMNS = `e.cancelling_since AS "cancellingSince", e.cancelled_because AS "cancelledBecause"`;
@@ -353,6 +360,22 @@ export function eventsStore(database: Database) {
         if (violatedConstraint(error) === undefined) throw error;
       }
       return true;
+    },
+
+    /** How these events stand, and those of these hosts that are known to others and not over. */
+    async liveStates(ids: readonly string[], hostIds: readonly string[], now: Date) {
+      const rows = await database.query<LiveRow>(
+        `SELECT ${LIVE} FROM events e WHERE e.id = ANY ($ids::uuid[]) AND e.deleted_at IS NULL
+         UNION
+         SELECT ${LIVE} FROM events e
+          WHERE e.host_id = ANY ($hostIds::uuid[]) AND e.deleted_at IS NULL AND e.status <> 'draft'
+            AND (e.end_date_time > $now::timestamptz OR e.status = 'postponed')`,
+        { ids, hostIds, now },
+      );
+      return rows.map(({ endDateTime, ...row }) => ({
+        ...row,
+        status: statusAt(row.status, endDateTime, now),
+      }));
     },
 
     /** Ids of a host's events that are not deleted, a chunk at a time. */

@@ -13,6 +13,7 @@ import {
   optional,
   queryBoolean,
   text,
+  withDefault,
 } from "../../lib/contract/rules";
 import { defineError } from "../../lib/errors";
 import { listParams, pageOf } from "../../lib/list";
@@ -50,10 +51,15 @@ const notice = {
   eventId: nullable(id()),
 };
 
-const notificationShape = object(
-  { id: id(), ...notice, isRead: boolean(), createdAt: instant() },
-  "Notification",
-);
+const notification = { id: id(), ...notice, isRead: boolean(), createdAt: instant() };
+const notificationShape = object(notification, "Notification");
+
+/** What gateways are nudged with when somebody was told something: whom, for those who are connected there. */
+export const NEWS = "notifications.news";
+
+/** People who can be asked for at once, and notifications that are given at once. */
+export const MOST_USERS_AT_ONCE = 1_000;
+export const MOST_NEW_AT_ONCE = 200;
 
 /** What is told, in the events by which telling goes on. */
 const stillToBeTold = {
@@ -116,6 +122,24 @@ export const notifications = defineContract({
       summary: "Send a message again that has come to nothing: one, or all that have failed",
       params: { id: optional(id()) },
       result: object({ retried: integer({ min: 0 }) }),
+    },
+    $listNew: {
+      summary: `What some people were told since a moment, oldest first, ${MOST_NEW_AT_ONCE} at the most`,
+      params: {
+        userIds: list(id(), { max: MOST_USERS_AT_ONCE }),
+        since: instant(),
+        after: described(
+          withDefault(id(), "00000000-0000-0000-0000-000000000000"),
+          "The last one of the page before, if that was of the same moment.",
+        ),
+      },
+      result: object({ data: list(object({ userId: id(), ...notification })) }),
+    },
+    $listAfter: {
+      summary: `What a user was told after one of their notifications, oldest first, ${MOST_NEW_AT_ONCE} at the most`,
+      params: { userId: id(), id: id() },
+      result: object({ data: list(notificationShape) }),
+      errors: [NotificationNotFound],
     },
     list: {
       summary: "Own notifications, newest first",

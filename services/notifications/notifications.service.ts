@@ -10,8 +10,9 @@ import type { Channel } from "../../lib/contract/implement";
 import type { FactsOf } from "../../lib/contract/outbox-event";
 import type { Query } from "../../lib/database";
 import type { Kernel } from "../../lib/kernel";
+import { afterCommit, nudges } from "../../mixins/nudges";
 import { type Contracts, happened, implement } from "../contracts";
-import { notifications } from "./notifications.contract";
+import { NEWS, notifications } from "./notifications.contract";
 import { outward } from "./notifications.outward";
 import { pushSubscriptions } from "./notifications.push-subscriptions";
 import * as rules from "./notifications.rules";
@@ -25,6 +26,7 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
   const store = notificationsStore(database);
   const push = pushSubscriptions(database, kernel);
   const out = outward(kernel);
+  const news = nudges(NEWS, ["api"]);
 
   /** Told again from the outbox until it can be: whoever holds somebody's row keeps back nobody else's notice. */
   const heldBack = ({ userId, occurrenceId, notice }: PersonalNotice) =>
@@ -34,6 +36,12 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
       { userId, occurrenceId, notice },
     );
 
+  const tellEach = async (query: Query, notices: readonly PersonalNotice[]): Promise<void> => {
+    await store.addEach(query, notices, clock.now(), heldBack);
+    out.stored(notices.length);
+    afterCommit(query, () => news.about(notices.map(({ userId }) => userId)));
+  };
+
   /** Tells one person of each event, all in one statement; nobody of one without a notice. */
   const personally =
     <P extends { id: string; userId: string }>(noticeOf: (event: P) => rules.Notice | undefined) =>
@@ -42,8 +50,7 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
         const notice = noticeOf(event);
         return notice ? [{ userId: event.userId, occurrenceId: event.id, notice }] : [];
       });
-      await store.addEach(query, notices, clock.now(), heldBack);
-      out.stored(notices.length);
+      await tellEach(query, notices);
     };
 
   /**
@@ -66,6 +73,8 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
     out.stored(
       await store.addForAudience(query, to, occurrenceId, notice, now, { left, heldBack }),
     );
+    // Who they are has not come here.
+    afterCommit(query, () => news.about("many"));
   };
   /** One event at a time, in a transaction of its own: its chunk is as much as one should hold. */
   const toAudience = <P extends { id: string }>(
@@ -80,11 +89,18 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
   });
 
   return implement(notifications, {
+    mixins: [news.mixin],
     actions: {
       async $deleteOfUser({ params }) {
         await out.forget(params.userId);
         await store.removeOfUser(params.userId);
         await push.forget(params.userId);
+      },
+      async $listNew({ params: { userIds, ...place } }) {
+        return { data: await store.listNew(userIds, place) };
+      },
+      async $listAfter({ params }) {
+        return { data: await store.listAfter(params.userId, params.id) };
       },
       list: ({ params }, caller) => store.list(caller.id, params),
       async count(_ctx, caller) {
@@ -149,10 +165,7 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
         notice: rules.eventReminder(event),
       })),
 
-      async "notifications.heldBack"(events, { query }) {
-        await store.addEach(query, events, clock.now(), heldBack);
-        out.stored(events.length);
-      },
+      "notifications.heldBack": (events, { query }) => tellEach(query, events),
 
       "notifications.audienceLeft": {
         atOnce: 1,

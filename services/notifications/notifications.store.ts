@@ -3,7 +3,7 @@ import type { Database, Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { fetchPage, type ListRequest } from "../../lib/list";
 import { writeOutbox } from "../../mixins/outbox";
-import { NotificationNotFound } from "./notifications.contract";
+import { MOST_NEW_AT_ONCE, NotificationNotFound } from "./notifications.contract";
 import { defineNotification } from "./notifications.model";
 import type { Audience, Notice, NotificationType } from "./notifications.rules";
 import {
@@ -98,6 +98,15 @@ export function notificationsStore(database: Database) {
     );
     const ids = new Set(held.map(({ userId }) => userId));
     await writeOutbox(query, entries.filter(({ userId }) => ids.has(userId)).map(heldBack));
+  };
+
+  const one = async (id: string, userId: string) => {
+    const [row] = await database.query<NotificationRow>(
+      `SELECT ${COLUMNS} FROM notifications n WHERE n.id = $id AND n.user_id = $userId AND NOT n.hidden`,
+      { id, userId },
+    );
+    if (!row) throw new NotificationNotFound({});
+    return toNotification(row);
   };
 
   return {
@@ -206,14 +215,7 @@ export function notificationsStore(database: Database) {
       ),
 
     /** @throws NotificationNotFound, also for somebody else's */
-    async find(id: string, userId: string) {
-      const [row] = await database.query<NotificationRow>(
-        `SELECT ${COLUMNS} FROM notifications n WHERE n.id = $id AND n.user_id = $userId AND NOT n.hidden`,
-        { id, userId },
-      );
-      if (!row) throw new NotificationNotFound({});
-      return toNotification(row);
-    },
+    find: one,
 
     /** @throws NotificationNotFound, also for somebody else's */
     async markRead(id: string, userId: string) {
@@ -232,6 +234,35 @@ export function notificationsStore(database: Database) {
         notifications.update({ isRead: true }, { where: { userId, isRead: false, hidden: false } }),
       );
       return updated;
+    },
+
+    /** What these people were told after a place in the order of telling, oldest first. */
+    async listNew(userIds: readonly string[], { since, after }: { since: string; after: string }) {
+      const rows = await database.query<NotificationRow & { userId: string }>(
+        `SELECT ${COLUMNS}, n.user_id AS "userId" FROM notifications n
+          WHERE n.user_id = ANY ($userIds::uuid[]) AND (n.created_at, n.id) > ($since::timestamptz, $after::uuid)
+            AND NOT n.hidden
+          ORDER BY n.created_at, n.id LIMIT ${MOST_NEW_AT_ONCE}`,
+        { userIds, since, after },
+      );
+      return rows.map(({ userId, ...row }) => ({ userId, ...toNotification(row) }));
+    },
+
+    /**
+     * What a user was told after one of their notifications, oldest first.
+     *
+     * @throws NotificationNotFound, also for somebody else's
+     */
+    async listAfter(userId: string, id: string) {
+      const { createdAt } = await one(id, userId);
+      const rows = await database.query<NotificationRow>(
+        `SELECT ${COLUMNS} FROM notifications n
+          WHERE n.user_id = $userId AND (n.created_at, n.id) > ($createdAt::timestamptz, $id::uuid)
+            AND NOT n.hidden
+          ORDER BY n.created_at, n.id LIMIT ${MOST_NEW_AT_ONCE}`,
+        { userId, id, createdAt },
+      );
+      return rows.map(toNotification);
     },
 
     async removeOfUser(userId: string): Promise<void> {

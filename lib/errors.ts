@@ -159,6 +159,18 @@ export const RateLimited = defineError<{ retryAfter: number }>(
   "Too many requests",
   ({ retryAfter }) => `Too many requests; try again in ${retryAfter} s.`,
 );
+export const UpgradeRequired = defineError(
+  "UPGRADE_REQUIRED",
+  426,
+  "Upgrade required",
+  () => "This is a WebSocket (RFC 6455, version 13); open it as one.",
+);
+export const TooManySubscriptions = defineError<{ most: number }>(
+  "TOO_MANY_SUBSCRIPTIONS",
+  409,
+  "Too many subscriptions",
+  ({ most }) => `One socket has ${most} subscriptions at the most; end others first.`,
+);
 export const IdempotencyKeyReused = defineError(
   "IDEMPOTENCY_KEY_REUSED",
   422,

@@ -26,6 +26,8 @@ import { readiness, servicesRun } from "./readiness";
 import { requestLog } from "./request-log";
 import { routesOf } from "./routes";
 import { type Routing, routingOf } from "./routing";
+import { sockets as openSockets } from "./sockets";
+import { SOCKET_PATH, takeToken } from "./sockets-upgrade";
 import { sendOptions, systemPages } from "./system-pages";
 
 export default function apiService({ config, clock }: Kernel): ServiceSchema {
@@ -49,6 +51,7 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
   const call = ((name: string, params?: unknown) =>
     service().broker.call(name, params)) as Call<Contracts>;
   const verify = tokenCheck({ config, clock }, call);
+  const sockets = openSockets({ config, clock }, { call, sessions });
 
   const answerOptions = (res: ServerResponse, path: string) => {
     const allow = routes().methodsAt(path);
@@ -83,16 +86,22 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
     req.requestId = requestId;
     requests.follow(req, res, path);
     try {
+      const isSocket = path === SOCKET_PATH;
+      const { since } = isSocket ? takeToken(req) : {};
       req.address = addressOf(req);
       req.identity = await identify(req, verify, sessions);
       await spendOn(budgets, req, res, path);
       if (await pages.serve(req, res, path)) return;
-      if (req.method === "OPTIONS") answerOptions(res, path);
+      if (isSocket) sockets.serve(req, res, since);
+      else if (req.method === "OPTIONS") answerOptions(res, path);
       else await service().httpHandler(req, res);
     } catch (error) {
       fail(req, res, error);
     }
   });
+
+  // The sockets first: the server hangs up on whoever asks for nothing.
+  const drain = () => Promise.all([sockets.drain(), server.drain()]);
 
   return {
     name: "api",
@@ -111,6 +120,8 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
       onError: fail,
       routes: [apiRoute(routesOf(contracts), { budgets, sessions })],
     },
+
+    events: sockets.events,
 
     methods: {
       resolveAlias(url: string, method: string) {
@@ -136,14 +147,15 @@ export default function apiService({ config, clock }: Kernel): ServiceSchema {
 
     async started() {
       sessions.start(call, () => servicesRun(service().broker).has("auth"), log());
+      sockets.start(log());
       await server.listen();
     },
 
     /** Runs before any service of this process stops: requests in flight still find them all. */
-    drain: () => server.drain(),
+    drain,
 
     async stopped() {
-      await server.drain();
+      await drain();
       sessions.stop();
     },
 

@@ -24,6 +24,8 @@ export interface EndedSessions {
    * @throws ServiceUnavailable when this node has not heard for too long
    */
   includes(sessionId: string): Promise<boolean>;
+  /** The same as far as this node knows now, however old its knowledge is. */
+  hasEnded(sessionId: string): boolean;
   /** Asks now: fails when the sessions' service or its database cannot be reached. */
   refresh(): Promise<void>;
 }
@@ -86,6 +88,7 @@ export function endedSessions(): EndedSessions {
     },
     add,
     refresh,
+    hasEnded: (sessionId) => ended.has(sessionId),
     async includes(sessionId) {
       if (performance.now() - askedAt > STALE_MS) {
         await refresh().catch(() => {

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import compression from "compression";
@@ -11,6 +11,7 @@ import { newId } from "../../lib/ids";
 import { answerOnSocket, faultOfHttp } from "./broken-requests";
 import { sendProblem } from "./problem";
 import { API_BASE } from "./routes";
+import { beginUpgrade, checkUpgrade } from "./upgrades";
 
 /** How long a client may take to send: one that is slower would hold a connection for nothing. */
 export interface Patience {
@@ -175,6 +176,7 @@ export function httpServer(
     try {
       for (const middleware of middlewaresFor(req)) await run(middleware, req, res);
       checkHost(req);
+      checkUpgrade(req);
       await handle(req, res, requestId);
     } catch (error) {
       sendProblem(req, res, error, requestId);
@@ -214,6 +216,13 @@ export function httpServer(
     }
     begun.setHeader("Connection", "close");
     sendProblem(begun.req, begun, fault, String(begun.getHeader("X-Request-Id")));
+  });
+  // Node takes a connection that asks for another protocol out of HTTP. It is a request all the same: whatever is
+  // answered but «yes» is answered like any other.
+  server.on("upgrade", (req, socket, head) => {
+    // Always one of TCP; Node's type is wider.
+    const res = beginUpgrade(req, socket as Socket, head, new ServerResponse(req));
+    server.emit("request", req, res);
   });
   // A tunnel to somewhere else, which Node would refuse without a word.
   server.on("connect", (_req, socket) => refuse(socket, new MethodNotAllowed({ allow: METHODS })));

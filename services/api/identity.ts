@@ -7,7 +7,7 @@ import type { Contracts } from "../contracts";
 import type { EndedSessions } from "./ended-sessions";
 import type { Identity } from "./gateway-request";
 
-const BEARER = new RegExp(`^Bearer +([\\w.~+/-]{1,${MOST_TOKEN_CHARACTERS}})$`, "i");
+export const BEARER = new RegExp(`^Bearer +([\\w.~+/-]{1,${MOST_TOKEN_CHARACTERS}})$`, "i");
 
 /** Says whose a token is; refuses, with Unauthenticated, one that is none of ours. */
 export type TokenCheck = (token: string) => Caller | Promise<Caller>;

@@ -232,7 +232,9 @@ export function openApiDocument(contracts: Registry, version: string): JsonSchem
     info: {
       title: "Marquee",
       version,
-      description: "Events and bookings: hosts publish events, people find them and book seats.",
+      description:
+        "Events and bookings: hosts publish events, people find them and book seats. What happens meanwhile comes over " +
+        "the WebSocket at /ws (?token=<access token>): own notifications, and how events stand that one subscribes to.",
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/" }],

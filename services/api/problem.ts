@@ -6,6 +6,9 @@ export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 /** A problem's `type`: a name and no address, because it must not depend on where this runs. */
 const typeOf = (code: string) => `urn:marquee:problem:${code.toLowerCase().replaceAll("_", "-")}`;
 
+/** What there is to upgrade to (RFC 9110, 15.5.22; RFC 6455, 4.4). */
+const SOCKET = { Upgrade: "websocket", "Sec-WebSocket-Version": "13" };
+
 export interface Problem {
   type: string;
   title: string;
@@ -25,6 +28,7 @@ export function problemOf(
   const headers: Record<string, string> = { "Cache-Control": "no-store" };
   if (facts.retryAfter !== undefined) headers["Retry-After"] = String(facts.retryAfter);
   if (kind.status === 401) headers["WWW-Authenticate"] = 'Bearer realm="marquee"';
+  if (kind.status === 426) Object.assign(headers, SOCKET);
   if (Array.isArray(facts.allow)) headers.Allow = facts.allow.join(", ");
   return {
     problem: {

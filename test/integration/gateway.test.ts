@@ -39,7 +39,7 @@ describe("Paths and methods", () => {
     "/docs/../package.json",
     "/docs/package.json",
     "/docs/index.html",
-    "/ws",
+    "/ws/more",
     "/.well-known/nothing",
   ])("%s leads nowhere", async (path) => {
     await onWire(system.origin, async (wire) => {

@@ -1,0 +1,156 @@
+import type { AddressInfo } from "node:net";
+import { accessTokens } from "../../lib/access-tokens";
+import { systemClock } from "../../lib/clock";
+import type { Call, Caller } from "../../lib/contract/define";
+import { newId } from "../../lib/ids";
+import { endedSessions } from "../../services/api/ended-sessions";
+import type { GatewayRequest } from "../../services/api/gateway-request";
+import { type HttpServer, httpServer } from "../../services/api/http-server";
+import { type Sockets, type SocketTimes, sockets } from "../../services/api/sockets";
+import { takeToken } from "../../services/api/sockets-upgrade";
+import type { Contracts } from "../../services/contracts";
+import { NEWS } from "../../services/notifications/notifications.contract";
+import { silent } from "../support/silent";
+import { Line } from "../support/sockets";
+import { testConfig } from "../support/system";
+import { onWire } from "../support/wire";
+
+const config = testConfig("postgres://x/y");
+const caller: Caller = { id: newId(), role: "attendee", sessionId: newId() };
+const token = accessTokens(config, systemClock).sign(caller);
+
+const eventId = newId();
+const state = {
+  id: eventId,
+  hostId: newId(),
+  status: "published",
+  version: 1,
+  capacity: 10,
+  numberOfAttendees: 0,
+};
+/** So large that a socket takes in few of them before somebody reads. */
+const heavy = () => ({
+  userId: caller.id,
+  id: newId(),
+  body: "x".repeat(500_000),
+  createdAt: new Date().toISOString(),
+});
+let isTold = false;
+let looks = 0;
+const answers: Record<string, () => unknown> = {
+  "events.$liveStates": () => {
+    looks++;
+    return { states: [state] };
+  },
+  "notifications.$listNew": () => ({ data: isTold ? [heavy()] : [] }),
+};
+const call = (async (name: string) => answers[name]?.()) as unknown as Call<Contracts>;
+
+let http: HttpServer;
+let open: Sockets;
+async function start(times: SocketTimes): Promise<string> {
+  open = sockets({ config, clock: systemClock }, { call, sessions: endedSessions() }, times);
+  http = httpServer({ ...config, port: 0 }, async (incoming, res) => {
+    const req: GatewayRequest = incoming;
+    const { since } = takeToken(req);
+    req.identity = { caller };
+    open.serve(req, res, since);
+  });
+  await http.listen();
+  open.start(silent);
+  return `http://127.0.0.1:${(http.server.address() as AddressInfo).port}`;
+}
+afterEach(async () => {
+  await Promise.all([open.drain(), http.drain()]);
+});
+
+const upgrade = [
+  "GET /ws HTTP/1.1",
+  "Host: x",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Version: 13",
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+  `Authorization: Bearer ${token}`,
+  "",
+  "",
+].join("\r\n");
+
+test("Who does not answer whether they are there is cut off, and nobody else", async () => {
+  const origin = await start({ heartbeatMs: 100, closeMs: 100 });
+  const line = await Line.to(origin, `?token=${token}`);
+  await onWire(origin, async (wire) => {
+    expect((await wire.says(upgrade).hears()).status).toBe(101);
+    const startedAt = performance.now();
+    await wire.isClosed();
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+  expect(line.closed).toBeUndefined();
+  await line.says({ action: "ping" }).hears({ type: "pong" });
+  line.hangsUp();
+});
+
+/** A text frame as a client sends it: masked, by zeros. */
+const masked = (text: string) =>
+  Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
+
+/** What a node is told that runs a gateway. */
+const nudge = () => {
+  const events = open.events as Record<string, { handler(ctx: object): void }>;
+  events[NEWS]?.handler({ params: { whom: "many" } });
+};
+
+test("Who does not read what is sent to them is dropped, and nobody else", async () => {
+  const origin = await start({ heartbeatMs: 60_000, closeMs: 100 });
+  const line = await Line.to(origin, `?token=${token}`);
+  const deaf = await Line.to(origin, `?token=${token}`);
+  await deaf.says({ action: "ping" }).hears({ type: "pong" });
+  deaf.socket.pause();
+  isTold = true;
+  // The buffers of the system hold some of them.
+  for (let i = 0; i < 60; i++) {
+    nudge();
+    await line.hears({ type: "notification" });
+  }
+  isTold = false;
+  deaf.socket.resume();
+  expect(await deaf.isClosed()).toBe(1006);
+  expect(deaf.heard.length).toBeLessThan(60);
+  expect(line.closed).toBeUndefined();
+  line.hangsUp();
+});
+
+test("Nobody who watches, no question", async () => {
+  const origin = await start({ heartbeatMs: 60_000, closeMs: 100 });
+  const line = await Line.to(origin, `?token=${token}`);
+  const before = looks;
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(looks).toBe(before);
+  await line.says({ action: "subscribe", eventId }).hears({ type: "subscribed" });
+  line.hangsUp();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const after = looks;
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(after).toBeGreaterThan(before);
+  expect(looks).toBe(after);
+});
+
+test("Where it stops, whoever hears nothing does not keep it", async () => {
+  const origin = await start({ heartbeatMs: 60_000, closeMs: 100 });
+  await onWire(origin, async (wire) => {
+    expect((await wire.says(upgrade).hears()).status).toBe(101);
+    wire.says(masked('{"action":"ping"}'));
+    const startedAt = performance.now();
+    await open.drain();
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+});
+
+test("Where it stops, nobody is let in any more", async () => {
+  const origin = await start({ heartbeatMs: 60_000, closeMs: 100 });
+  await open.drain();
+  await expect(Line.to(origin, `?token=${token}`)).rejects.toMatchObject({
+    status: 503,
+    code: "SERVICE_UNAVAILABLE",
+  });
+});

@@ -41,7 +41,7 @@ export const deliveries: Step = {
     // One message per notice and channel, of push for each browser, whatever is done again.
     `CREATE UNIQUE INDEX deliveries_once ON deliveries (notification_id, channel, subscription_id)
        NULLS NOT DISTINCT`,
-    "CREATE INDEX deliveries_due ON deliveries (urgency, next_try_at) WHERE status = 'pending'",
+    "CREATE INDEX deliveries_due ON deliveries (channel, urgency, next_try_at) WHERE status = 'pending'",
     "CREATE INDEX deliveries_by_user ON deliveries (user_id)",
     "CREATE INDEX deliveries_settled_at ON deliveries (settled_at) WHERE settled_at IS NOT NULL",
     // Where nothing more is sent to, because it was refused there for good.

@@ -3,6 +3,7 @@
  * be one. Whoever stores notices only notes that they are to go out (dispatches), a row for all of one statement.
  */
 import type { Database } from "../../lib/database";
+import { IN_ORDER } from "../../mixins/channels";
 import { wants } from "./notifications.preferences";
 import type { Notice, NotificationType } from "./notifications.rules";
 import { ID_AT } from "./notifications.statements";
@@ -15,9 +16,9 @@ import {
 import type { PushSubscription } from "./senders/sender";
 
 /** So long whoever has claimed a delivery may take for it; then another node tries. */
-export const LEASE_MS = 120_000;
+const LEASE_MS = 180_000;
 /** Half a day and more after the first attempt. */
-export const MOST_ATTEMPTS = 24;
+const MOST_ATTEMPTS = 24;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 3_600_000;
 /** Characters of an error that are kept. */
@@ -97,7 +98,7 @@ const DISPATCH = `
 const CLAIM = `
   UPDATE deliveries d SET attempts = d.attempts + 1, next_try_at = now() + $leaseMs * interval '1 millisecond'
     FROM (SELECT id FROM deliveries
-           WHERE status = 'pending' AND next_try_at <= now() AND channel = ANY ($channels::text[])
+           WHERE status = 'pending' AND next_try_at <= now() AND channel = $channel
            ORDER BY urgency, next_try_at LIMIT $most FOR UPDATE SKIP LOCKED) AS due
    WHERE d.id = due.id
   RETURNING d.id, d.channel, d.attempts`;
@@ -161,6 +162,9 @@ const RETRY = `
     DELETE FROM refused_addresses r USING again a WHERE r.user_id = a.user_id AND r.channel = a.channel)
   SELECT id FROM again`;
 
+const UNKNOWN =
+  "SELECT unnest($ids::uuid[]) AS id EXCEPT SELECT id FROM deliveries WHERE id = ANY ($ids::uuid[])";
+
 const FORGET_OLD = `
   DELETE FROM deliveries WHERE id IN (
     SELECT id FROM deliveries WHERE settled_at < now() - interval '${REMEMBERED_DAYS} days'
@@ -178,8 +182,10 @@ const FORGET_HIDDEN = `
 export const FORGET = [FORGET_OLD, FORGET_HIDDEN];
 
 /** How long until a message is tried again: twice as long each time, and never all at once. */
-export const retryAfterMs = (attempts: number, random = Math.random()): number =>
-  Math.round(Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (0.5 + random));
+const retryAfterMs = (attempts: number): number =>
+  Math.round(
+    Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (0.5 + Math.random()),
+  );
 
 const wordsOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error))
@@ -206,6 +212,10 @@ export function deliveriesStore(database: Database) {
   const { query } = database;
   const settle = async (id: string, status: DeliveryStatus, error: string | null) =>
     (await query(SETTLE, { id, status, error })).length > 0;
+  const unknown = async (ids: readonly string[]): Promise<string[]> => {
+    const rows = await query<{ id: string }>(UNKNOWN, { ids });
+    return rows.map(({ id }) => id);
+  };
 
   return {
     /** Decides of some notices which messages there are to be; false where there were none. */
@@ -214,8 +224,15 @@ export function deliveriesStore(database: Database) {
     },
 
     /** Takes some that are due, the urgent first; nobody else does while it may take. */
-    claim: (channels: readonly OutwardChannel[], most: number): Promise<Delivery[]> =>
-      query<Delivery>(CLAIM, { channels, most, leaseMs: LEASE_MS }),
+    claim: (channel: OutwardChannel, most: number): Promise<Delivery[]> =>
+      database.transaction(
+        async (transaction) => {
+          // The planner does not know how many have just been made: it would read and sort all there are for a few.
+          await query(IN_ORDER, {}, transaction);
+          return query<Delivery>(CLAIM, { channel, most, leaseMs: LEASE_MS }, transaction);
+        },
+        { ahead: true },
+      ),
 
     /** Gives back what was claimed and not tried. */
     async release(deliveries: readonly Delivery[]): Promise<void> {
@@ -229,8 +246,9 @@ export function deliveriesStore(database: Database) {
       return outgoing;
     },
 
-    /** False where it is gone: whom it was for was erased meanwhile. */
-    sent: (id: string): Promise<boolean> => settle(id, "sent", null),
+    /** False where it is gone: whom it was for was erased meanwhile. Another node may have sent it as well. */
+    sent: async (id: string): Promise<boolean> =>
+      (await settle(id, "sent", null)) || (await unknown([id])).length === 0,
 
     async drop(id: string, why: string): Promise<void> {
       await settle(id, "dropped", why);
@@ -289,13 +307,7 @@ export function deliveriesStore(database: Database) {
     },
 
     /** Which of these are not known any more. */
-    async unknown(ids: readonly string[]): Promise<string[]> {
-      const rows = await query<{ id: string }>(
-        "SELECT unnest($ids::uuid[]) AS id EXCEPT SELECT id FROM deliveries WHERE id = ANY ($ids::uuid[])",
-        { ids },
-      );
-      return rows.map(({ id }) => id);
-    },
+    unknown,
 
     /** Forgets what went to somebody, and where they refused it; gives the ids of those messages. */
     async forgetUser(userId: string): Promise<string[]> {

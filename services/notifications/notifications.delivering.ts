@@ -106,7 +106,7 @@ export function deliver(
     if (!isKnown) await sender.forget?.([id]);
   };
 
-  /** Notes that it could not be sent; gives whether there is anybody to send by. */
+  /** Notes that it could not be sent. */
   const noteFailure = async (sender: Sender, delivery: Delivery, error: unknown) => {
     if (error instanceof RecipientRefused) {
       await store.refused(delivery, error.address, error);
@@ -128,7 +128,7 @@ export function deliver(
     return inTurns(`Messages could not be sent (${sender.channel})`, async (stopping) => {
       if (performance.now() < restsUntil) return { again: false };
       const most = rush.isOn() ? CLAIMED_IN_RUSH : CLAIMED;
-      const waiting = await store.claim([sender.channel], most);
+      const waiting = await store.claim(sender.channel, most);
       const claimed = waiting.length;
       let away: SenderUnavailable | undefined;
       const oneByOne = async () => {

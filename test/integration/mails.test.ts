@@ -303,6 +303,26 @@ describe("A mail's link", () => {
 });
 
 describe("Whoever is erased", () => {
+  test("has no mail left that was being sent meanwhile; one that two nodes have sent stays", async () => {
+    const hanna = await api.host("Hanna");
+    const alice = await api.attendee("Alice");
+    await alice.books(await hanna.createsEvent({ title: "Recital" }));
+    await getsMail(system, alice, "Booked: Recital");
+    await allIsSent(system);
+    const database = openDatabase(system.database.url, { connections: 1 });
+    try {
+      const store = deliveriesStore(database);
+      const [{ id }] = await system.database.query("SELECT id FROM deliveries WHERE user_id = $1", [
+        alice.who.id,
+      ]);
+      expect(await store.sent(id)).toBe(true);
+      await alice.does(204, "DELETE", "/users/me");
+      expect(await store.sent(id)).toBe(false);
+    } finally {
+      await database.close();
+    }
+  });
+
   test("gets nothing more, and the files of their mails are gone", async () => {
     const hanna = await api.host("Hanna");
     const alice = await api.attendee("Alice");

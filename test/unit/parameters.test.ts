@@ -34,6 +34,17 @@ const faults = (method: Parameters<typeof action>[0], parts: Partial<RequestPart
 };
 
 describe("Where parameters come from", () => {
+  test("of a change that says so: the query as well", () => {
+    const link = action("POST");
+    const rest = { method: "POST", path: "/things/:id", query: ["title"] } as const;
+    expect(parametersOf({ ...link, rest })).toEqual({
+      path: ["id"],
+      headers: {},
+      query: ["title"],
+      body: ["ifMatch", "place"],
+    });
+  });
+
   test.each(["GET", "DELETE"] as const)("of a %s: path, header, query", (method) => {
     expect(parametersOf(action(method))).toEqual({
       path: ["id"],

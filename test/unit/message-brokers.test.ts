@@ -3,6 +3,7 @@ import type { Log } from "../../lib/contract/define";
 import { brokerAt } from "../../mixins/channels";
 import { keepConnected } from "../../mixins/channels/brokers/connection";
 import { bodyOf, eventOf } from "../../mixins/channels/brokers/envelope";
+import type { Session } from "../../mixins/channels/brokers/session";
 import { eventually } from "../support/eventually";
 import { outboxEvent } from "../support/outbox-event";
 
@@ -102,4 +103,52 @@ test("An event arrives as it was sent", () => {
   // PostgreSQL gives ids back in small letters, and by them it is known what is new.
   const shouted = { ...JSON.parse(bodyOf(event).toString()), id: event.id.toUpperCase() };
   expect(eventOf(Buffer.from(JSON.stringify(shouted)))).toEqual(event);
+});
+
+describe("A connection to a message broker", () => {
+  const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+  const session = (): Session => {
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    return {
+      ended,
+      close: async () => end(),
+      publish: async () => {},
+      consume: async () => async () => {},
+      isDrained: async () => true,
+    };
+  };
+
+  test("is stopped also while somebody who would use it waits for an answer", async () => {
+    const opened = session();
+    const connection = keepConnected({ servers: "x", open: async () => opened }, [], silentLog);
+    const asked = new Promise<void>((resolve) => {
+      connection.onSession(() => {
+        resolve();
+        return new Promise(() => {});
+      });
+    });
+    await asked;
+    await connection.close();
+    await opened.ended;
+    expect(connection.session()).toBeUndefined();
+  });
+
+  test("is given to everybody again when it was lost", async () => {
+    const sessions: Session[] = [];
+    const open = async () => {
+      sessions.push(session());
+      return sessions.at(-1) as Session;
+    };
+    const given: number[] = [];
+    const connection = keepConnected({ servers: "x", open }, [], silentLog);
+    connection.onSession(async (one) => void given.push(sessions.indexOf(one)));
+    await eventually(async () => expect(connection.session()).toBe(sessions[0]));
+    await sessions[0]?.close();
+    await eventually(async () => expect(given).toEqual([0, 1]));
+    await eventually(async () => expect(connection.session()).toBe(sessions[1]));
+    await connection.close();
+  });
 });

@@ -59,9 +59,14 @@ export function keepConnected(broker: Broker, queues: readonly Queue[], log: Log
       opening.then(({ close }) => close()).catch(() => {});
       return undefined;
     }
-    try {
+    const begin = async () => {
       // Also those that come meanwhile.
       for (const use of uses) await use(session);
+      return session;
+    };
+    try {
+      const begun = await Promise.race([begin(), stopped, session.ended]);
+      if (begun !== session || signal.aborted) return begun;
       current = session;
       told = { reason: "", at: Number.NEGATIVE_INFINITY };
       log.info(`Connected to the message broker at ${broker.servers}`);
@@ -91,7 +96,7 @@ export function keepConnected(broker: Broker, queues: readonly Queue[], log: Log
       uses.add(use);
       const session = current;
       // One that cannot be used ends, and the next one is given to it again.
-      if (session) use(session).catch(() => session.close());
+      if (session) use(session).catch(session.close);
       return () => uses.delete(use);
     },
     async close() {

@@ -131,6 +131,7 @@ export function jetStream(url: string, namespace: string): Broker {
               continue;
             }
             request = await consumer.fetch({ max_messages: room, expires: REQUEST_MS });
+            if (isStopped) return void request.close();
             for await (const message of request) take(message);
           }
         };

@@ -1,9 +1,14 @@
 import type { Log } from "../../lib/contract/define";
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
-import { type Database, openDatabase, type Query } from "../../lib/database";
+import { type Bind, type Database, openDatabase, type Query } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import { brokerAt, hear } from "../../mixins/channels";
-import { publicationsIn } from "../../mixins/channels/brokers/publications";
+import {
+  CONFIRM,
+  GIVE_BACK_LATE,
+  LATE,
+  publicationsIn,
+} from "../../mixins/channels/brokers/publications";
 import { routeOf } from "../../mixins/channels/route";
 import { writeOutbox } from "../../mixins/outbox";
 import { type Cable, cableTo } from "../support/cable";
@@ -414,4 +419,28 @@ describe.each(brokersHere())("%s", (by) => {
     await isThrough();
     await heardOnce(40);
   });
+});
+
+test("Of 100,000 events that wait for who is down, what is late of another name, and what is published, is found at once", async () => {
+  carrier = "PostgreSQL";
+  await database.query(`
+    INSERT INTO publications
+    SELECT gen_random_uuid(), 'booking', 'confirmed', gen_random_uuid(), 1, now(), NULL, '{}', true, now()
+      FROM generate_series(1, 100000)`);
+  // As a table that has just grown, and with what is known of it.
+  for (const prepare of ["SELECT 1", "VACUUM ANALYZE publications"]) {
+    await database.query(prepare);
+    const planOf = async (sql: string, bind: Bind) =>
+      JSON.stringify(await pool.query(`EXPLAIN (FORMAT JSON) ${sql}`, bind));
+    const names = [CANCELLED, "events.created"];
+    const ids = Array.from({ length: 500 }, () => newId());
+    const plans = await Promise.all([
+      planOf(LATE, { names }),
+      planOf(GIVE_BACK_LATE, { names }),
+      planOf(CONFIRM, { ids, againMs: 1 }),
+    ]);
+    for (const plan of plans) expect(plan).not.toContain('"Seq Scan"');
+    expect(plans[0]).toContain("publications_late");
+    expect(plans[1]).toContain("publications_late");
+  }
 });

@@ -13,35 +13,39 @@ const CHUNK = 1_000;
 const ROW = "id, type, action, aggregate_id, aggregate_version, occurred_at, correlation_id, data";
 const after = (ms: string) => `now() + ${ms} * interval '1 millisecond'`;
 
+// Rows are named by an array throughout: for a join the planner may read all that waits.
 // In one statement: an event is always in one of the two tables. That an id is in both nobody writes, but if so it must
 // not stop all that comes after it.
 const CLAIM = `
   WITH next AS (
     SELECT o.id FROM outbox o WHERE ${NAME} = ANY ($names::text[]) ORDER BY o.id LIMIT $most FOR UPDATE SKIP LOCKED),
-  gone AS (DELETE FROM outbox o USING next WHERE o.id = next.id RETURNING o.*)
+  gone AS (DELETE FROM outbox o WHERE o.id = ANY (ARRAY(SELECT id FROM next)) RETURNING o.*)
   INSERT INTO publications AS o (${ROW}, confirmed, due_at)
   SELECT ${ROW}, false, ${after("$leaseMs")} FROM gone
       ON CONFLICT (id) DO UPDATE SET confirmed = false, due_at = excluded.due_at
   RETURNING ${COLUMNS}`;
 
 // Whose row somebody holds is just being heard of.
-const CONFIRM = `
+/** The broker has these. */
+export const CONFIRM = `
   UPDATE publications p SET confirmed = true, due_at = ${after("$againMs")}
-    FROM (SELECT id FROM publications WHERE id = ANY ($ids::uuid[]) FOR UPDATE SKIP LOCKED) AS held
-   WHERE p.id = held.id RETURNING p.id`;
+   WHERE p.id = ANY (ARRAY(SELECT id FROM publications WHERE id = ANY ($ids::uuid[]) FOR UPDATE SKIP LOCKED))
+  RETURNING p.id`;
 
 const giveBack = (which: string) => `
   WITH late AS (${which} FOR UPDATE SKIP LOCKED),
-  gone AS (DELETE FROM publications p USING late WHERE p.id = late.id RETURNING p.*)
+  gone AS (DELETE FROM publications p WHERE p.id = ANY (ARRAY(SELECT id FROM late)) RETURNING p.*)
   INSERT INTO outbox (${ROW}) SELECT ${ROW} FROM gone ON CONFLICT (id) DO NOTHING RETURNING id`;
 const GIVE_BACK = giveBack("SELECT id FROM publications WHERE id = ANY ($ids::uuid[])");
 const GIVE_BACK_UNCONFIRMED = giveBack(`
   SELECT o.id FROM publications o WHERE NOT o.confirmed AND o.due_at <= now() LIMIT ${CHUNK}`);
-const GIVE_BACK_LATE = giveBack(`
+/** Of these names what the broker has had for long. */
+export const GIVE_BACK_LATE = giveBack(`
   SELECT o.id FROM publications o
    WHERE o.confirmed AND ${NAME} = ANY ($names::text[]) AND o.due_at <= now() LIMIT ${CHUNK}`);
 
-const LATE = `
+/** Of these names those of which the broker has had something for long. */
+export const LATE = `
   SELECT name FROM unnest($names::text[]) AS n (name)
    WHERE (SELECT true FROM publications o
            WHERE o.confirmed AND ${NAME} = n.name AND o.due_at <= now() LIMIT 1)`;

@@ -50,6 +50,14 @@ function throttled(work: () => void, firstMs: number) {
   };
 }
 
+async function send(broker: ServiceBroker, event: string, about: object, services: string[]) {
+  try {
+    await broker.broadcast(event, about, services);
+  } catch {
+    // Whoever is not nudged looks by themselves; Moleculer has logged why.
+  }
+}
+
 export interface Nudges {
   /** For the service that nudges. */
   readonly mixin: Partial<ServiceSchema>;
@@ -69,7 +77,7 @@ export function nudges(event: string, services: readonly string[]): Nudges {
     const whom: About = many ? "many" : [...named];
     named = new Set();
     many = false;
-    void broker?.broadcast(event, { whom }, [...services]);
+    if (broker) void send(broker, event, { whom }, [...services]);
   }, 0);
   return {
     about(whom) {
@@ -121,7 +129,7 @@ export function outboxNudges(consumersOf: Consumers): Middleware {
       const soon = throttled(() => {
         const some = [...consumers];
         consumers = new Set();
-        void broker.broadcast(WRITTEN, {}, some);
+        void send(broker, WRITTEN, {}, some);
       }, AFTER_WRITING_MS);
       const stopListening = onWritten((events) => {
         for (const event of events) {

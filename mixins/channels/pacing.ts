@@ -9,6 +9,8 @@ const AFTER_WRITING_MS = 50;
  */
 const REST_FACTOR = 12;
 const LONGEST_REST_MS = 1_000;
+/** Of so few events a second nobody has to wait for what is told, so it is told at once. */
+const RUSH_PER_SECOND = 400;
 
 export interface Pacing {
   /** How long to rest after so many were handled in so many milliseconds. */
@@ -23,6 +25,7 @@ export function pacing(
 ): Pacing {
   /** Since it was last asked. */
   let written = 0;
+  let countedFrom = performance.now();
   const stop = onWritten((events) => {
     const some = events.filter((event) => concerns(nameOf(event))).length;
     if (some === 0) return;
@@ -32,8 +35,10 @@ export function pacing(
   return {
     stop,
     restMs(handled, tookMs) {
-      const isRush = written > handled;
+      const perSecond = (written * 1_000) / (performance.now() - countedFrom);
+      const isRush = written > handled && perSecond > RUSH_PER_SECOND;
       written = 0;
+      countedFrom = performance.now();
       return isRush ? Math.min(REST_FACTOR * tookMs, LONGEST_REST_MS) : 0;
     },
   };

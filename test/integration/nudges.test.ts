@@ -1,7 +1,7 @@
 import type { ServiceBroker, ServiceSchema } from "moleculer";
 import { brokerOptions, createBroker, natsTransporter } from "../../lib/broker";
 import { newId } from "../../lib/ids";
-import { onNudge, outboxNudges } from "../../mixins/nudges";
+import { nudges, onNudge, outboxNudges } from "../../mixins/nudges";
 import { outboxCommands } from "../../mixins/outbox";
 import { consumersOf, happened } from "../../services/contracts";
 import { eventually } from "../support/eventually";
@@ -72,4 +72,22 @@ overNats("A node that writes to the outbox, over NATS,", () => {
     // Who has nothing to do with it is left alone.
     expect(consumersOf("bookings.cancelled")).not.toContain("users");
   });
+});
+
+test("A nudge that cannot be sent harms nobody", async () => {
+  const broker = createBroker(brokerOptions(testConfig("postgres://x/y")), []);
+  const toNobody = nudges("tests.news", ["api"]);
+  broker.createService({ name: "teller", mixins: [toNobody.mixin] });
+  await broker.start();
+  const sent = jest.spyOn(broker, "broadcast").mockRejectedValue(new Error("No connection"));
+  toNobody.about(["Ben"]);
+  toNobody.about(["Ben", "Cleo"]);
+  await eventually(async () =>
+    expect(sent.mock.calls).toEqual([["tests.news", { whom: ["Ben", "Cleo"] }, ["api"]]]),
+  );
+  toNobody.about(Array.from({ length: 501 }, (_, i) => `Guest ${i}`));
+  await eventually(async () =>
+    expect(sent).toHaveBeenLastCalledWith("tests.news", { whom: "many" }, ["api"]),
+  );
+  await broker.stop();
 });

@@ -485,7 +485,7 @@ test("Passwords and secrets are never echoed", () => {
     VAPID_SUBJECT: "mailto:ops@example.org",
   };
   const problems = problemsOf(secrets);
-  expect(problems).toHaveLength(10);
+  expect(problems).toHaveLength(11);
   expect(problems.join()).not.toContain("hunter");
   expect(problemsOf({ DATABASE_URL: "postgres://owner:hunter22%@db/x" }).join()).not.toContain(
     "hunter",

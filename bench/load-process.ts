@@ -2,9 +2,10 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newId } from "../lib/ids";
+import { answerOrders } from "./asked-process";
 import { type Answer, type Connection, openConnection } from "./connection";
 import { percentile } from "./figures";
-import type { LoadOrder, LoadReply, LoadReport } from "./load";
+import type { LoadOrder, LoadReport } from "./load";
 import { attendeeAt, tokenOf } from "./people";
 import { retryAfterMs } from "./retry-after";
 
@@ -133,16 +134,8 @@ async function drive(order: LoadOrder): Promise<LoadReport> {
   return report;
 }
 
-const reply = (what: LoadReply) => process.send?.(what);
-
-process.on("message", (message: LoadOrder | "enough") => {
-  if (message === "enough") stopNow();
-  else
-    drive(message).then(
-      (report) => reply({ report }),
-      (error: unknown) => reply({ failed: String(error) }),
-    );
+answerOrders((message: LoadOrder | "enough") => {
+  if (message !== "enough") return drive(message);
+  stopNow();
+  return undefined;
 });
-// Whoever started it ends it, and outlives it.
-for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
-process.on("disconnect", () => process.exit());

@@ -1,7 +1,5 @@
 /** What the process that drives a system is asked for and what it tells; `load-process.ts` is that process. */
-import { type ChildProcess, fork } from "node:child_process";
-import { join } from "node:path";
-import { unlessStopped } from "../lib/program";
+import { withProcess } from "./asked-process";
 
 export interface LoadOrder {
   origin: string;
@@ -36,8 +34,6 @@ export interface LoadReport {
   bookings: string[];
 }
 
-export type LoadReply = { report: LoadReport } | { failed: string };
-
 /** A process that drives a system, one order at a time. */
 export interface Load {
   readonly pid: number | undefined;
@@ -48,37 +44,7 @@ export interface Load {
 }
 
 /** Brackets a process that drives a system. */
-export async function withLoad<T>(
-  stopping: AbortSignal,
-  work: (load: Load) => Promise<T>,
-): Promise<T> {
-  const child = fork(join(__dirname, "load-process.js"), { serialization: "advanced" });
-  try {
-    return await work({
-      pid: child.pid,
-      run: (order) => unlessStopped(stopping, replyTo(child, order)),
-      enough: () => void child.send("enough"),
-    });
-  } finally {
-    child.kill("SIGKILL");
-  }
-}
-
-function replyTo(child: ChildProcess, order: LoadOrder): Promise<LoadReport> {
-  return new Promise((resolve, reject) => {
-    const onExit = () => done(() => reject(new Error("The process that drives the system died")));
-    // It sends nothing else.
-    const onMessage = (reply: unknown) =>
-      done(() => {
-        const told = reply as LoadReply;
-        if ("report" in told) resolve(told.report);
-        else reject(new Error(told.failed));
-      });
-    const done = (then: () => void) => {
-      child.off("exit", onExit).off("message", onMessage);
-      then();
-    };
-    child.once("exit", onExit).once("message", onMessage);
-    child.send(order);
-  });
-}
+export const withLoad = <T>(stopping: AbortSignal, work: (load: Load) => Promise<T>): Promise<T> =>
+  withProcess<LoadOrder, LoadReport, T>("load-process.js", stopping, ({ child, ask }) =>
+    work({ pid: child.pid, run: ask, enough: () => void child.send("enough") }),
+  );

@@ -24,8 +24,11 @@ export const attendeeAt = (i: number, attendees: number): number => 1 + ((i * ST
 const LIFE_SECONDS = 24 * 3600;
 
 /** An access token as services/core signs it, for a session that lives. */
-export function tokenOf(n: number, key: KeyObject): string {
-  const role = n === HOST ? "host" : "attendee";
+export function tokenOf(
+  n: number,
+  key: KeyObject,
+  role: "host" | "attendee" = n === HOST ? "host" : "attendee",
+): string {
   return jwt.sign({ role, sid: sessionId(n) }, key, {
     algorithm: "HS256",
     issuer: "marquee",

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { BuildError, buildIfStale } from "../scripts/build.mjs";
 
 const PROJECT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
-const BENCHES = ["bookings"];
+const BENCHES = ["bookings", "events"];
 /** Below node_modules, so that the compiled benches find their packages and nobody checks them in. */
 const COMPILED = join(PROJECT, "node_modules/.cache/marquee-bench");
 

@@ -21,6 +21,14 @@ export type Layout = readonly (readonly ServiceName[])[];
 
 export const ONE_PROCESS: Layout = [SERVICE_NAMES];
 
+/** One process in which nobody is told anything. */
+export const WITHOUT_NOTIFICATIONS: Layout = [
+  SERVICE_NAMES.filter((name) => name !== "notifications"),
+];
+
+/** The gateway in one process, everything else in another, joined by NATS. */
+export const GATEWAY_APART: Layout = [["api"], SERVICE_NAMES.filter((name) => name !== "api")];
+
 /** Everything but bookings in one process, bookings in so many others, joined by NATS. */
 export const apart = (bookingNodes: number): Layout => [
   SERVICE_NAMES.filter((name) => name !== "bookings"),
@@ -139,10 +147,13 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-async function untilReady(origin: string): Promise<void> {
+/** @param layout without some service it is never ready, but answers what it can */
+async function untilReady(origin: string, layout: Layout): Promise<void> {
   const deadline = Date.now() + READY_WITHIN_MS;
+  const isWhole = SERVICE_NAMES.every((name) => layout.flat().includes(name));
+  const path = isWhole ? "/health/ready" : "/api/available-events";
   for (;;) {
-    const { status } = await fetch(`${origin}/health/ready`);
+    const { status } = await fetch(`${origin}${path}`);
     if (status === 200) return;
     if (Date.now() > deadline) throw new Error(`The system is not ready: ${status}`);
     await sleep(LOOK_EVERY_MS);
@@ -161,7 +172,7 @@ export async function withSystem<T>(
     for (const node of nodes) await node.says(/^ {2}Marquee (is ready|runs) /m);
     const [gateway] = nodes;
     const origin = (await gateway?.says(/http:\/\/127\.0\.0\.1:\d+(?=\/api)/))?.[0] ?? "";
-    await untilReady(origin);
+    await untilReady(origin, options.layout);
     return work({
       origin,
       pids: nodes.flatMap(({ child }) => child.pid ?? []),

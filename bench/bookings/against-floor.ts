@@ -1,7 +1,5 @@
 /** Bookings a second against the floor, in turns: hot event, a hundred events, two processes. */
-import { type Bar, type Finding, finding, median, roundsOf } from "../figures";
-import type { LoadReport } from "../load";
-import { apart, type Layout, ONE_PROCESS, type System } from "../system";
+
 import {
   type Bench,
   floorOf,
@@ -10,7 +8,10 @@ import {
   type Scenario,
   untilTold,
   whereTimeGoes,
-} from "./bench";
+} from "../bench";
+import { type Bar, type Finding, finding, median, roundsOf } from "../figures";
+import type { LoadReport } from "../load";
+import { apart, type Layout, ONE_PROCESS, type System } from "../system";
 import { answersOf, bookingsASecond, Sale, warmUp } from "./sale";
 
 interface Setup {

@@ -1,7 +1,8 @@
 /** Whether a process grows with what it has sold. */
+
+import { onSystem, type Scenario, untilTold } from "../bench";
 import { finding, written } from "../figures";
 import { ONE_PROCESS } from "../system";
-import { onSystem, type Scenario, untilTold } from "./bench";
 import { Sale } from "./sale";
 
 const FIRST = 20_000;

@@ -1,10 +1,10 @@
 /** What those who book one event notice of another one: of a rush, and of what its host does. */
 import { createSecretKey } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type Bench, onSystem, ROUNDS, type Scenario, untilTold, whereTimeGoes } from "../bench";
 import { type Finding, finding, median, roundsOf, written } from "../figures";
 import { HOST, tokenOf } from "../people";
 import { ONE_PROCESS, type System } from "../system";
-import { type Bench, onSystem, ROUNDS, type Scenario, untilTold, whereTimeGoes } from "./bench";
 import { bookingsASecond, type Demand, Sale, warmUp } from "./sale";
 
 /** A few who book at their leisure: some 150 bookings a second, whatever else happens. */

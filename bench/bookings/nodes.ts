@@ -1,7 +1,8 @@
 /** Two nodes of bookings against one, the gateway beside them: what they cost each other in the database. */
+
+import { type Bench, onSystem, ROUNDS, type Scenario, whereTimeGoes } from "../bench";
 import { type Bar, type Finding, finding, median, roundsOf } from "../figures";
 import { apart } from "../system";
-import { type Bench, onSystem, ROUNDS, type Scenario, whereTimeGoes } from "./bench";
 import { bookingsASecond, Sale, warmUp } from "./sale";
 
 /** Bookings a second of a hot event and of a hundred, with so many nodes. */

@@ -1,7 +1,5 @@
 /** More connections than the system is at its best with, and more people than seats. */
-import { finding, median, roundsOf } from "../figures";
-import type { LoadReport } from "../load";
-import { ONE_PROCESS, type System } from "../system";
+
 import {
   type Bench,
   onSystem,
@@ -10,7 +8,10 @@ import {
   USUAL,
   untilTold,
   whereTimeGoes,
-} from "./bench";
+} from "../bench";
+import { finding, median, roundsOf } from "../figures";
+import type { LoadReport } from "../load";
+import { ONE_PROCESS, type System } from "../system";
 import { answersOf, bookingsASecond, Sale, warmUp } from "./sale";
 
 /** Of a system that was too slow with a load. */

@@ -1,9 +1,9 @@
+import { type Bench, USUAL, untilTold } from "../bench";
 import { addEvents } from "../database";
 import { written } from "../figures";
 import type { Load, LoadReport } from "../load";
 import { recount } from "../recount";
 import type { System } from "../system";
-import { type Bench, USUAL, untilTold } from "./bench";
 
 /** What somebody who books may be answered. */
 const ALLOWED = /^(201|409 (EVENT_SOLD_OUT|IDEMPOTENCY_IN_PROGRESS)|429( .*)?|503( .*)?)$/;

@@ -1,12 +1,12 @@
 /** What every scenario of the bookings' bench works with. */
-import type { BenchDatabase } from "../database";
-import type { Finding } from "../figures";
-import { measureFloor } from "../floor";
-import type { Load } from "../load";
-import { timeOf } from "../processor-time";
-import { sharesOf } from "../profile";
-import type { Settings } from "../settings";
-import { type Layout, type System, withSystem } from "../system";
+import type { BenchDatabase } from "./database";
+import type { Finding } from "./figures";
+import { measureFloor } from "./floor";
+import type { Load } from "./load";
+import { timeOf } from "./processor-time";
+import { sharesOf } from "./profile";
+import type { Settings } from "./settings";
+import { type Layout, type System, withSystem } from "./system";
 
 export interface Bench {
   readonly settings: Settings;

@@ -169,6 +169,15 @@ export async function addPeople(
   await database.query("VACUUM ANALYZE sessions");
 }
 
+/** Lets nobody who is there want mails of their bookings. */
+export async function wantNoMails(database: Queries): Promise<void> {
+  await database.query(
+    `INSERT INTO notification_preferences (user_id, type, channel, enabled)
+     SELECT id, type, 'email', false FROM users, unnest(ARRAY['booking.confirmed', 'event.cancelled']) AS type`,
+  );
+  await database.query("VACUUM ANALYZE notification_preferences");
+}
+
 /** Writes published, free events of the host's, a month from now; gives their ids. */
 export async function addEvents(
   database: Queries,

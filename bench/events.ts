@@ -15,6 +15,7 @@ const PEOPLE = 200_000;
 runBench({
   name: "events",
   title: "Events",
+  mails: true,
   scenarios: {
     "fan-out": { run: fanOut },
     create: { run: create },

@@ -10,7 +10,7 @@ import { dirname } from "node:path";
 import { EmbeddedPostgresError } from "../lib/embedded-postgres";
 import { natsAnswers } from "../test/support/nats";
 import { type Bench, ROUNDS, type Scenario } from "./bench";
-import { addPeople, withDatabase, withFolder } from "./database";
+import { addPeople, wantNoMails, withDatabase, withFolder } from "./database";
 import { type Finding, onMachineThatIs } from "./figures";
 import { withLoad } from "./load";
 import { busyShare, describeMachine } from "./machine";
@@ -22,6 +22,8 @@ export interface BenchPlan {
   name: string;
   title: string;
   scenarios: Readonly<Record<string, { run: Scenario; needsNats?: true }>>;
+  /** Whether people get mails. */
+  mails: boolean;
   /** How many attendees come. */
   crowdOf(settings: Settings): number;
 }
@@ -81,6 +83,7 @@ async function run(plan: BenchPlan): Promise<number> {
           const machine = describeMachine(database.version, database.dataPath);
           say(`${crowd.toLocaleString("en-GB")} people come to a PostgreSQL ${database.version}`);
           await addPeople(database, crowd, stopping);
+          if (!plan.mails) await wantNoMails(database);
           const bench: Bench = {
             settings,
             database,

@@ -4,4 +4,5 @@ import type { Queries } from "../database";
 export async function forgetNotices(database: Queries): Promise<void> {
   await database.query("TRUNCATE notifications CASCADE");
   await database.query("TRUNCATE inbox");
+  await database.query("TRUNCATE dispatches");
 }

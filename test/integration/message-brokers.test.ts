@@ -421,6 +421,22 @@ describe.each(brokersHere())("%s", (by) => {
   });
 });
 
+test("That the broker has an event is noted also where a consumer just holds it", async () => {
+  carrier = "PostgreSQL";
+  const event = outboxEvent({ what: "held" });
+  await write(event);
+  const publications = publicationsIn(pool);
+  await publications.claim([CONFIRMED], 1);
+  let confirming = Promise.resolve();
+  await pool.transaction(async (transaction) => {
+    await pool.query("SELECT id FROM publications FOR UPDATE", {}, transaction);
+    confirming = publications.confirm([event.id]);
+    await pause(300);
+  });
+  await confirming;
+  expect(await database.query("SELECT confirmed FROM publications")).toEqual([{ confirmed: true }]);
+});
+
 test("Of 100,000 events that wait for who is down, what is late of another name, and what is published, is found at once", async () => {
   carrier = "PostgreSQL";
   await database.query(`

@@ -25,11 +25,12 @@ const CLAIM = `
       ON CONFLICT (id) DO UPDATE SET confirmed = false, due_at = excluded.due_at
   RETURNING ${COLUMNS}`;
 
-// Whose row somebody holds is just being heard of.
+// Whose row somebody holds may be one consumer's alone, and then stays for the others: it is waited for, in the order
+// in which consumers hold them.
 /** The broker has these. */
 export const CONFIRM = `
   UPDATE publications p SET confirmed = true, due_at = ${after("$againMs")}
-   WHERE p.id = ANY (ARRAY(SELECT id FROM publications WHERE id = ANY ($ids::uuid[]) FOR UPDATE SKIP LOCKED))
+   WHERE p.id = ANY (ARRAY(SELECT id FROM publications WHERE id = ANY ($ids::uuid[]) ORDER BY id FOR UPDATE))
   RETURNING p.id`;
 
 const giveBack = (which: string) => `

@@ -58,7 +58,7 @@ export function hear(
       return {
         pauseMs: count === atOnce || mayBeDue ? 0 : LOOK_EVERY_MS,
         // Of those that are handled one by one a few are no rush.
-        restMs: atOnce > 1 ? restMs : 0,
+        restMs: Math.max(source.restMs(), atOnce > 1 ? restMs : 0),
       };
     },
   });

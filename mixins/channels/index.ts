@@ -23,7 +23,7 @@ import { type Hearers, type Route, routeOf } from "./route";
 export { brokerAt } from "./brokers";
 export type { Consumer } from "./consumer";
 export { hear } from "./hear";
-export { IN_ORDER, TAKE } from "./outbox-source";
+export { FIRST_ID, IN_ORDER, LAST_ID, TAKE } from "./outbox-source";
 export { sweepOutbox } from "./sweeping";
 export { retryAfterMs } from "./undelivered";
 

@@ -1,5 +1,6 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import type { Query } from "../../lib/database";
+import { leastIdAt } from "../../lib/ids";
 import { type SourceOf, settling } from "./source";
 
 /** The name under which an event in the outbox is heard of. */
@@ -19,25 +20,87 @@ const planning = (value: "on" | "off") =>
 export const IN_ORDER = `SELECT ${planning("off")}`;
 const AS_USUAL = `SELECT ${planning("on")}`;
 
-/** Some of what is new to a consumer, oldest first. */
+/** Some of what is new to a consumer in a part of the outbox, oldest first. */
 export const TAKE = `
   SELECT ${COLUMNS} FROM outbox o
-   WHERE ${NAME} = ANY ($names::text[]) AND ${IS_NEW}
+   WHERE o.id > $after::uuid AND o.id <= $until::uuid AND ${NAME} = ANY ($names::text[]) AND ${IS_NEW}
    ORDER BY o.id LIMIT $most FOR UPDATE SKIP LOCKED`;
 const TAKE_ONE = `SELECT ${COLUMNS} FROM outbox o WHERE o.id = $id AND ${IS_NEW} FOR UPDATE SKIP LOCKED`;
+/** Where a part of so many ends; nowhere if it is the last. */
+const PART_ENDS = "SELECT id FROM outbox WHERE id > $after::uuid ORDER BY id OFFSET $size LIMIT 1";
+
+export const FIRST_ID = "00000000-0000-0000-0000-000000000000";
+export const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+
+/**
+ * Each look goes over what was written lately: ids are made before they are committed, and by clocks that differ a
+ * little. What is older is gone over in parts, because it may be much that this consumer has heard of already and
+ * another one that is down has not.
+ */
+const LATELY_MS = 15_000;
+const PART_SIZE = 5_000;
+const ALL_EVERY_MS = 5_000;
+/** What comes of looks that find little must not keep the database from what is booked. */
+const REST_FACTOR = 12;
+const LONGEST_REST_MS = 30_000;
+
+const restAfter = (tookMs: number) => Math.min(REST_FACTOR * tookMs, LONGEST_REST_MS);
 
 /** The outbox as the queue: whoever takes an event holds its row, and nobody else takes it meanwhile. */
 export const outboxSource: SourceOf = (consumer) => {
   const { name, handlers } = consumer;
   const names = [...handlers.keys()];
+  /** How far it is with going over all. */
+  let reached = FIRST_ID;
+  let partDueAt = Number.NEGATIVE_INFINITY;
+  let restMs = 0;
+
+  const takeBetween = (query: Query, after: string, until: string, most: number) =>
+    query<OutboxEvent>(TAKE, { consumer: name, names, after, until, most });
+
+  /** Some of the next part, and where that ends. */
+  const takeOfPart = async (query: Query, most: number) => {
+    const startedAt = performance.now();
+    const [end] = await query<{ id: string }>(PART_ENDS, { after: reached, size: PART_SIZE });
+    const until = end?.id ?? LAST_ID;
+    const events = await takeBetween(query, reached, until, most);
+    const last = events.at(-1);
+    const endedAt = performance.now();
+    if (last && events.length === most) {
+      reached = last.id;
+    } else {
+      reached = end?.id ?? FIRST_ID;
+      partDueAt = endedAt + Math.max(restAfter(endedAt - startedAt), end ? 0 : ALL_EVERY_MS);
+    }
+    return { events, until };
+  };
+
+  const takeOfLately = async (query: Query, after: string, most: number) => {
+    const startedAt = performance.now();
+    const events = await takeBetween(query, after, LAST_ID, most);
+    if (events.length < most) restMs = restAfter(performance.now() - startedAt);
+    return events;
+  };
+
   return {
     mayHave: () => true,
     async take(query: Query, most: number) {
+      restMs = 0;
       await query(IN_ORDER, {});
-      const events = await query<OutboxEvent>(TAKE, { consumer: name, names, most });
+      const isPartDue = performance.now() >= partDueAt;
+      const { events, until } = isPartDue
+        ? await takeOfPart(query, most)
+        : { events: [], until: FIRST_ID };
+      if (events.length < most && until !== LAST_ID) {
+        // By the system's time, as ids are made.
+        let after = leastIdAt(new Date(Date.now() - LATELY_MS));
+        if (until > after) after = until;
+        events.push(...(await takeOfLately(query, after, most - events.length)));
+      }
       if (events.length > 0) await query(AS_USUAL, {});
       return events;
     },
+    restMs: () => restMs,
     async takeAgain(query: Query, { id }: OutboxEvent) {
       const [event] = await query<OutboxEvent>(TAKE_ONE, { id, consumer: name });
       return event;

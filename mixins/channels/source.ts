@@ -12,6 +12,8 @@ export interface Source {
   mayHave(): boolean;
   /** Some of what is new, oldest first, in the transaction in which it is handled. */
   take(query: Query, most: number): Promise<OutboxEvent[]>;
+  /** For so long nothing is taken after the last time, which was dear. */
+  restMs(): number;
   /** One that was taken, again and alone, unless it is somebody else's by now. */
   takeAgain(query: Query, event: OutboxEvent): Promise<OutboxEvent | undefined>;
   /** Takes away for good what every consumer has heard of, in that transaction, once this one has noted it. */

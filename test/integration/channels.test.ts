@@ -1,8 +1,16 @@
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
-import { type Database, openDatabase, type Query } from "../../lib/database";
+import { type Bind, type Database, openDatabase, type Query } from "../../lib/database";
 import { ServiceUnavailable } from "../../lib/errors";
-import { newId } from "../../lib/ids";
-import { brokerAt, hear, IN_ORDER, sweepOutbox, TAKE } from "../../mixins/channels";
+import { leastIdAt, newId } from "../../lib/ids";
+import {
+  brokerAt,
+  FIRST_ID,
+  hear,
+  IN_ORDER,
+  LAST_ID,
+  sweepOutbox,
+  TAKE,
+} from "../../mixins/channels";
 import { routeOf } from "../../mixins/channels/route";
 import { listUndelivered, replay } from "../../mixins/dead-letters";
 import { writeOutbox } from "../../mixins/outbox";
@@ -346,7 +354,12 @@ test("Of 100,000 events that another consumer has still to hear of, the next one
     pool.transaction(async (transaction) => {
       if (take === "in order") await pool.query(IN_ORDER, {}, transaction);
       const bind = { names: [EVENT, "events.created"], consumer: "mail", most: 200 };
-      const rows = await pool.query(`EXPLAIN (FORMAT JSON) ${TAKE}`, bind, transaction);
+      const part = { after: FIRST_ID, until: LAST_ID };
+      const rows = await pool.query(
+        `EXPLAIN (FORMAT JSON) ${TAKE}`,
+        { ...bind, ...part },
+        transaction,
+      );
       return JSON.stringify(rows);
     });
   // As a table that has just grown, and with what is known of one that was small, or is large.
@@ -363,6 +376,59 @@ test("Of 100,000 events that another consumer has still to hear of, the next one
   expect(await planOf("as it likes")).toContain("Sort");
   expect(await planOf("in order")).not.toContain('"Sort"');
 });
+
+test("Old events that are new to a consumer are found among 12,000 of which it has heard, and new ones at once", async () => {
+  const all = ["mail", "analytics"];
+  // As they were made an hour ago and later, while the other consumer was down.
+  const old = Array.from({ length: 12_001 }, (_, i) => ({
+    ...outboxEvent({ what: `old ${i}` }),
+    id: leastIdAt(new Date(Date.now() - 3_600_000 + i)),
+  }));
+  await write(...old);
+  await database.query(
+    `INSERT INTO inbox (consumer, event_id)
+     SELECT 'mail', id FROM outbox WHERE data->>'what' NOT IN ('old 7', 'old 12000')`,
+  );
+  startNode("mail", { all });
+  await eventually(async () => expect(await effectsOf("mail")).toEqual(["old 12000", "old 7"]));
+  await write(outboxEvent({ what: "new" }));
+  const writtenAt = performance.now();
+  await eventually(async () => expect(await effectsOf("mail")).toContain("new"));
+  expect(performance.now() - writtenAt).toBeLessThan(1_000);
+  // What was committed long after its id was made.
+  await write({
+    ...outboxEvent({ what: "belated" }),
+    id: leastIdAt(new Date(Date.now() - 600_000)),
+  });
+  await eventually(async () => expect(await effectsOf("mail")).toContain("belated"), 20_000);
+}, 40_000);
+
+test("Looks go over a large backlog of what was heard of in parts, and rest in between", async () => {
+  const all = ["mail", "analytics"];
+  await database.query(`
+    INSERT INTO outbox SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'booking', 'confirmed',
+           gen_random_uuid(), 1, now(), NULL, '{}' FROM generate_series(1, 20000) AS n`);
+  await database.query("INSERT INTO inbox (consumer, event_id) SELECT 'mail', id FROM outbox");
+  const walks: number[] = [];
+  const counting: Database = {
+    ...pool,
+    query: async (sql: string, bind: Bind, transaction?: never) => {
+      if (sql === TAKE) {
+        const walked = "SELECT count(*)::int AS n FROM outbox WHERE id > $1 AND id <= $2";
+        const [{ n }] = await database.query(walked, [bind.after, bind.until]);
+        walks.push(n);
+      }
+      return pool.query(sql, bind, transaction);
+    },
+  } as Database;
+  const handlers = new Map([[EVENT, async () => {}]]);
+  const consumer = { name: "mail", atOnce: 200, handlers, consumersOf: () => all };
+  running.push(hear(counting, consumer, silent));
+  await eventually(async () => expect(walks.filter((n) => n > 0)).toHaveLength(4), 15_000);
+  expect(Math.max(...walks)).toBeLessThanOrEqual(5_001);
+  // In between it looks at what is new alone.
+  expect(walks).toContain(0);
+}, 30_000);
 
 test("Nobody waits for what nobody hears of; what is not known stays for who does", async () => {
   const unheard = { ...outboxEvent({ what: "unheard" }), action: "sung" };

@@ -64,6 +64,7 @@ export const brokerSource =
         // Two nodes that were sent the same note it in one order.
         return events.sort((one, other) => (one.id < other.id ? -1 : 1));
       },
+      restMs: () => 0,
       takeAgain: async (_query, event) => event,
       async settle(query, events) {
         await query(HOLD, { ids: events.map(({ id }) => id) });

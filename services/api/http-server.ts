@@ -220,6 +220,8 @@ export function httpServer(
   // Node takes a connection that asks for another protocol out of HTTP. It is a request all the same: whatever is
   // answered but «yes» is answered like any other.
   server.on("upgrade", (req, socket, head) => {
+    // Whoever takes it over ends it in their own way; else its answer does.
+    connections.delete(socket as Socket);
     // Always one of TCP; Node's type is wider.
     const res = beginUpgrade(req, socket as Socket, head, new ServerResponse(req));
     server.emit("request", req, res);

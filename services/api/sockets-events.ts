@@ -4,7 +4,8 @@ import { isError } from "../../lib/errors";
 import { type RepeatedWork, repeat } from "../../lib/repeated";
 import type { Contracts } from "../contracts";
 import { EventNotFound, MOST_LIVE_AT_ONCE } from "../events/events.contract";
-import { UserNotFound } from "../users/users.contract";
+import { MOST_HOSTS_AT_ONCE, UserNotFound } from "../users/users.contract";
+import { inBatches } from "./batches";
 import type { Subscriptions } from "./sockets-connection";
 import type { Peer } from "./sockets-peer";
 import { eventFrame, type Frame, type Topic } from "./sockets-protocol";
@@ -22,6 +23,8 @@ type State = ResultOf<Contracts["events"]["actions"]["$liveStates"]>["states"][n
 interface Watched {
   state: State;
   readonly watchers: Set<Peer>;
+  /** Whether those who watch its host have not heard yet that there is it. */
+  isUntold: boolean;
 }
 
 const availabilityOf = ({ id, capacity, numberOfAttendees }: State): Frame =>
@@ -35,9 +38,9 @@ const availabilityOf = ({ id, capacity, numberOfAttendees }: State): Frame =>
 
 const idOf = (topic: Topic): string => ("eventId" in topic ? topic.eventId : topic.hostId);
 
-const chunksOf = (ids: readonly string[]): string[][] =>
-  Array.from({ length: Math.ceil(ids.length / MOST_LIVE_AT_ONCE) }, (_, i) =>
-    ids.slice(i * MOST_LIVE_AT_ONCE, (i + 1) * MOST_LIVE_AT_ONCE),
+const chunksOf = (ids: readonly string[], size: number): string[][] =>
+  Array.from({ length: Math.ceil(ids.length / size) }, (_, i) =>
+    ids.slice(i * size, (i + 1) * size),
   );
 
 /** The same for many, without keeping all others waiting for as long as that takes. */
@@ -62,18 +65,16 @@ export interface LiveEvents extends Subscriptions {
  */
 export function liveEvents(call: Call<Contracts>): LiveEvents {
   const events = new Map<string, Watched>();
+  /** Of these by host, so that who is watched no more takes their own with them. */
+  const idsByHost = new Map<string, Set<string>>();
   const hosts = new Map<string, Set<Peer>>();
   /** By watcher, so that whoever goes is found. */
   const topics = new Map<Peer, Set<string>>();
   let looking: RepeatedWork | undefined;
 
-  /** Looked up by the next turn of the event loop, together with all that others ask for until then. */
-  let asked = new Set<string>();
-  let asking: Promise<Map<string, State>> | undefined;
-
   const statesOf = async (ids: readonly string[], hostIds: readonly string[]) => {
-    const idChunks = chunksOf(ids);
-    const hostChunks = chunksOf(hostIds);
+    const idChunks = chunksOf(ids, MOST_LIVE_AT_ONCE);
+    const hostChunks = chunksOf(hostIds, MOST_LIVE_AT_ONCE);
     const found = new Map<string, State>();
     for (let i = 0; i < Math.max(idChunks.length, hostChunks.length); i++) {
       const some = { ids: idChunks[i] ?? [], hostIds: hostChunks[i] ?? [] };
@@ -82,31 +83,42 @@ export function liveEvents(call: Call<Contracts>): LiveEvents {
     }
     return found;
   };
-  const stateOf = async (id: string): Promise<State | undefined> => {
-    const known = events.get(id)?.state;
-    if (known) return known;
-    asked.add(id);
-    asking ??= turn().then(() => {
-      const ids = [...asked];
-      asked = new Set();
-      asking = undefined;
-      return statesOf(ids, []);
-    });
-    return (await asking).get(id);
-  };
+  const askForState = inBatches((ids) => statesOf(ids, []));
+  const stateOf = async (id: string) => events.get(id)?.state ?? (await askForState(id));
+  /** The events of each of these who is a host. */
+  const eventsOfHost = inBatches(async (ids) => {
+    const found = new Map<string, State[]>();
+    for (const some of chunksOf(ids, MOST_HOSTS_AT_ONCE)) {
+      for (const id of (await call("users.$listHosts", { ids: some })).ids) found.set(id, []);
+    }
+    for (const state of (await statesOf([], [...found.keys()])).values()) {
+      found.get(state.hostId)?.push(state);
+    }
+    return found;
+  });
 
   const watchersOf = ({ state, watchers }: Watched): ReadonlySet<Peer> => {
     // Of a draft nobody hears but who may see it.
     const ofHost = state.status === "draft" ? undefined : hosts.get(state.hostId);
     return ofHost ? new Set([...watchers, ...ofHost]) : watchers;
   };
+  const drop = (id: string) => {
+    const hostId = events.get(id)?.state.hostId;
+    if (hostId === undefined) return;
+    events.delete(id);
+    const ofHost = idsByHost.get(hostId);
+    if (ofHost?.delete(id) && ofHost.size === 0) idsByHost.delete(hostId);
+  };
   const forgetUnwatched = (id: string) => {
     const event = events.get(id);
-    if (event && event.watchers.size === 0 && !hosts.has(event.state.hostId)) events.delete(id);
+    if (event && event.watchers.size === 0 && !hosts.has(event.state.hostId)) drop(id);
   };
-  const follow = (state: State): Watched => {
-    const event = events.get(state.id) ?? { state, watchers: new Set() };
+  const follow = (state: State, isUntold = false): Watched => {
+    const known = events.get(state.id);
+    if (known) return known;
+    const event = { state, watchers: new Set<Peer>(), isUntold };
     events.set(state.id, event);
+    idsByHost.set(state.hostId, (idsByHost.get(state.hostId) ?? new Set()).add(state.id));
     return event;
   };
 
@@ -122,22 +134,25 @@ export function liveEvents(call: Call<Contracts>): LiveEvents {
     const ofHost = hosts.get(state.hostId);
     // Else the next look finds it, as whatever it is then.
     if (!event || !ofHost || event.status === "draft") return;
-    follow(event);
+    follow(event).isUntold = false;
     await tellEach(ofHost, eventFrame("created", event));
   };
   const tellOfChange = async (watched: Watched, next: State) => {
     const { state } = watched;
     let now = next;
-    if (next.version !== state.version || next.status !== state.status) {
+    const isOther = ({ version, status }: Pick<State, "version" | "status">) =>
+      version !== state.version || status !== state.status;
+    if (watched.isUntold || isOther(next)) {
       const event = await readEvent(next.id);
       if (!event) return;
       now = event;
       watched.state = now;
-      const isNew = state.status === "draft" && event.status !== "draft";
+      const isNew = event.status !== "draft" && (watched.isUntold || state.status === "draft");
+      watched.isUntold = false;
       const ofHost = isNew ? (hosts.get(event.hostId) ?? new Set<Peer>()) : new Set<Peer>();
       await tellEach(ofHost, eventFrame("created", event));
       const others = [...watchersOf(watched)].filter((peer) => !ofHost.has(peer));
-      await tellEach(others, eventFrame("updated", event));
+      if (isOther(event)) await tellEach(others, eventFrame("updated", event));
     }
     watched.state = now;
     if (now.capacity !== state.capacity || now.numberOfAttendees !== state.numberOfAttendees) {
@@ -147,11 +162,11 @@ export function liveEvents(call: Call<Contracts>): LiveEvents {
   };
   /** Of a host's events that are over there is nothing more to tell. */
   const forgetCompleted = (id: string) => {
-    if (events.get(id)?.watchers.size === 0) events.delete(id);
+    if (events.get(id)?.watchers.size === 0) drop(id);
   };
   const tellOfRemoval = async (id: string, watched: Watched) => {
     const peers = watchersOf(watched);
-    events.delete(id);
+    drop(id);
     for (const peer of watched.watchers) topics.get(peer)?.delete(id);
     await tellEach(peers, eventFrame("deleted", { id, eventId: id }));
   };
@@ -177,22 +192,19 @@ export function liveEvents(call: Call<Contracts>): LiveEvents {
       state && (state.status !== "draft" || state.hostId === caller.id || caller.role === "admin");
     if (!isSeen) throw new EventNotFound({});
     if (!peer.isOpen) return [];
-    const watched = follow(state);
+    // Of a host that is watched all that was there before is known: this one the next look would have found.
+    const isUntold = hosts.has(state.hostId) && ["published", "postponed"].includes(state.status);
+    const watched = follow(state, isUntold);
     watched.watchers.add(peer);
     note(peer, id);
     return [availabilityOf(watched.state)];
   };
   const watchHost = async (id: string, peer: Peer): Promise<Frame[]> => {
-    if (!hosts.has(id)) {
-      const { role } = await call("users.$find", { id });
-      if (role !== "host") throw new UserNotFound({});
-      // Before anybody watches: what is there now is not new to them.
-      for (const state of (await statesOf([], [id])).values()) follow(state);
-    }
-    if (!peer.isOpen) {
-      for (const event of [...events.keys()]) forgetUnwatched(event);
-      return [];
-    }
+    const found = hosts.has(id) ? [] : await eventsOfHost(id);
+    if (!found) throw new UserNotFound({});
+    if (!peer.isOpen) return [];
+    // What is there now is not new to who is the first; where others came meanwhile, it may be new to them.
+    if (!hosts.has(id)) for (const state of found) follow(state);
     const watchers = hosts.get(id) ?? new Set();
     hosts.set(id, watchers.add(peer));
     note(peer, id);
@@ -207,7 +219,7 @@ export function liveEvents(call: Call<Contracts>): LiveEvents {
     const ofHost = hosts.get(id);
     if (ofHost?.delete(peer) && ofHost.size === 0) {
       hosts.delete(id);
-      for (const other of [...events.keys()]) forgetUnwatched(other);
+      for (const other of [...(idsByHost.get(id) ?? [])]) forgetUnwatched(other);
     }
   };
 
@@ -221,7 +233,7 @@ export function liveEvents(call: Call<Contracts>): LiveEvents {
           const startedAt = performance.now();
           await look();
           const tookMs = performance.now() - startedAt;
-          return Math.max(LOOK_EVERY_MS - tookMs, REST_FACTOR * tookMs);
+          return Math.max(LOOK_EVERY_MS, REST_FACTOR * tookMs);
         },
       });
     },

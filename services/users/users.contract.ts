@@ -5,6 +5,7 @@ import {
   described,
   id,
   instant,
+  list,
   nullable,
   object,
   oneOf,
@@ -94,6 +95,9 @@ const changes = {
   role: described(optional(oneOf(ROLES)), "Administrators only."),
 };
 
+/** Users of whom it can be asked at once whether they are hosts. */
+export const MOST_HOSTS_AT_ONCE = 1_000;
+
 export const users = defineContract({
   name: "users",
   description: "People: hosts, attendees, administrators.",
@@ -129,6 +133,11 @@ export const users = defineContract({
       summary: "List users",
       params: { ...listOptions, rolesShown: optional(oneOf(["hosts", "all"])) },
       result: pageOf(userShape),
+    },
+    $listHosts: {
+      summary: "Who of some users is a host",
+      params: { ids: list(id(), { max: MOST_HOSTS_AT_ONCE }) },
+      result: object({ ids: list(id()) }),
     },
     $findCredentials: {
       summary: "Find who signs in by an email address or username, with the password's hash",

@@ -79,6 +79,10 @@ export default function usersService({ clock, database }: Kernel): ServiceSchema
       $list: ({ params: { rolesShown, ...request } }) =>
         store.list({ ...request, ...(rolesShown === "hosts" ? { roles: ["host"] } : {}) }),
 
+      async $listHosts({ params }) {
+        return { ids: await store.hostsAmong(params.ids) };
+      },
+
       $findCredentials: ({ params }) => store.findCredentials(params.usernameOrEmail),
 
       async $findPasswordHash({ params }) {

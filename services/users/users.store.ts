@@ -188,6 +188,15 @@ export function usersStore(database: Database) {
       return toUser(row);
     },
 
+    async hostsAmong(ids: readonly string[]): Promise<string[]> {
+      const rows = await database.query<{ id: string }>(
+        `SELECT u.id FROM users u
+          WHERE u.id = ANY ($ids::uuid[]) AND u.role = 'host' AND u.deleted_at IS NULL`,
+        { ids },
+      );
+      return rows.map(({ id }) => id);
+    },
+
     async list({
       role,
       q,

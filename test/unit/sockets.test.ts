@@ -28,6 +28,7 @@ const state = {
   capacity: 10,
   numberOfAttendees: 0,
 };
+const fresh = { ...state, id: newId() };
 /** So large that a socket takes in few of them before somebody reads. */
 const heavy = () => ({
   userId: caller.id,
@@ -37,14 +38,25 @@ const heavy = () => ({
 });
 let isTold = false;
 let looks = 0;
-const answers: Record<string, () => unknown> = {
-  "events.$liveStates": () => {
+interface Asked {
+  ids: string[];
+  hostIds: string[];
+}
+let statesFor = async (_asked: Asked) => [state];
+afterEach(() => {
+  statesFor = async () => [state];
+});
+const answers: Record<string, (params: Asked) => unknown> = {
+  "users.$listHosts": ({ ids }) => ({ ids }),
+  "events.$find": () => fresh,
+  "events.$liveStates": async (asked) => {
     looks++;
-    return { states: [state] };
+    return { states: await statesFor(asked) };
   },
   "notifications.$listNew": () => ({ data: isTold ? [heavy()] : [] }),
 };
-const call = (async (name: string) => answers[name]?.()) as unknown as Call<Contracts>;
+const call = (async (name: string, params: Asked) =>
+  answers[name]?.(params)) as unknown as Call<Contracts>;
 
 let http: HttpServer;
 let open: Sockets;
@@ -133,6 +145,58 @@ test("Nobody who watches, no question", async () => {
   await new Promise((resolve) => setTimeout(resolve, 600));
   expect(after).toBeGreaterThan(before);
   expect(looks).toBe(after);
+});
+
+describe("Who watches a host hears of what is new, also when", () => {
+  const host = { action: "subscribe", hostId: state.hostId };
+
+  test("somebody watches the new event before it was looked at", async () => {
+    // Whoever looks at the host alone has not found it yet.
+    statesFor = async ({ ids }) => (ids.includes(fresh.id) ? [state, fresh] : [state]);
+    const origin = await start({ heartbeatMs: 60_000, closeMs: 100 });
+    const line = await Line.to(origin, `?token=${token}`);
+    await line.says(host).hears({ type: "subscribed" });
+    const other = await Line.to(origin, `?token=${token}`);
+    await other.says({ action: "subscribe", eventId: fresh.id }).hears({ action: "availability" });
+    expect((await line.hears({ type: "event" })).action).toBe("created");
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect([line.heard.length, other.heard.length]).toEqual([2, 2]);
+    line.hangsUp();
+    other.hangsUp();
+  });
+
+  test("somebody else begins to watch the host at the same moment, and sees more", async () => {
+    let asked = 0;
+    statesFor = async () => {
+      if (asked++ > 0) return [state, fresh];
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return [state];
+    };
+    const origin = await start({ heartbeatMs: 60_000, closeMs: 100 });
+    const [line, other] = [
+      await Line.to(origin, `?token=${token}`),
+      await Line.to(origin, `?token=${token}`),
+    ];
+    line.says(host);
+    while (asked === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    other.says(host);
+    await line.hears({ type: "subscribed" });
+    expect((await line.hears({ type: "event" })).action).toBe("created");
+    line.hangsUp();
+    other.hangsUp();
+  });
+});
+
+test("Where it stops, whoever is slow to hear of it has their time", async () => {
+  const origin = await start({ heartbeatMs: 60_000, closeMs: 400 });
+  await onWire(origin, async (wire) => {
+    expect((await wire.says(upgrade).hears()).status).toBe(101);
+    const startedAt = performance.now();
+    const stopped = Promise.all([open.drain(), http.drain()]);
+    await wire.isClosed();
+    expect(performance.now() - startedAt).toBeGreaterThan(350);
+    await stopped;
+  });
 });
 
 test("Where it stops, whoever hears nothing does not keep it", async () => {

@@ -18,7 +18,7 @@ import type { PushSubscription } from "./senders/sender";
 /** So long whoever has claimed a delivery may take for it; then another node tries. */
 const LEASE_MS = 180_000;
 /** Half a day and more after the first attempt. */
-const MOST_ATTEMPTS = 24;
+export const MOST_ATTEMPTS = 24;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 3_600_000;
 /** Characters of an error that are kept. */
@@ -123,19 +123,28 @@ const SETTLE = `
 const TRY_LATER = `
   UPDATE deliveries SET error = $error, next_try_at = now() + $afterMs * interval '1 millisecond'
    WHERE id = $id AND status = 'pending' AND attempts = $attempts RETURNING id`;
+// As if it had not been tried.
+const POSTPONE = `
+  UPDATE deliveries SET attempts = attempts - 1, error = $error,
+         next_try_at = now() + $afterMs * interval '1 millisecond'
+   WHERE id = $id AND status = 'pending' AND attempts = $attempts RETURNING id`;
 const RELEASE = `
   UPDATE deliveries d SET attempts = d.attempts - 1, next_try_at = now()
     FROM unnest($ids::uuid[], $attempts::int[]) AS claimed (id, attempts)
    WHERE d.id = claimed.id AND d.status = 'pending' AND d.attempts = claimed.attempts RETURNING d.id`;
+// Settled only with the refusal noted: whoever holds the person's row meanwhile must not make it forgotten.
 const REFUSE = `
-  WITH refused AS (
-    INSERT INTO refused_addresses (user_id, channel, address, error, refused_at)
-    SELECT u.id, $channel, CASE WHEN $channel = 'email' THEN lower($address) ELSE $address END, $error, now()
-      FROM users u
+  WITH person AS MATERIALIZED (
+    SELECT u.id FROM users u
      WHERE u.id = (SELECT user_id FROM deliveries WHERE id = $id::uuid) AND u.deleted_at IS NULL
-       FOR KEY SHARE SKIP LOCKED
+       FOR KEY SHARE SKIP LOCKED),
+  refused AS (
+    INSERT INTO refused_addresses (user_id, channel, address, error, refused_at)
+    SELECT id, $channel, CASE WHEN $channel = 'email' THEN lower($address) ELSE $address END, $error, now()
+      FROM person
     ON CONFLICT (user_id, channel, address) DO NOTHING)
-  ${SETTLE}`;
+  UPDATE deliveries SET status = $status, error = $error, settled_at = now()
+   WHERE id = $id AND status = 'pending' AND EXISTS (SELECT FROM person) RETURNING id`;
 
 // Of a browser that has gone; what else was to be sent there finds it gone.
 const REFUSE_BROWSER = `
@@ -152,14 +161,15 @@ const LIST = `
      AND ($channel::text IS NULL OR d.channel = $channel)
    ORDER BY d.created_at DESC, d.id LIMIT $most`;
 
-// What one refused may take again, as after a mailbox was mended.
+// What one refused may take again, as after a mailbox was mended: only where an operator names the message.
 const RETRY = `
   WITH again AS (
     UPDATE deliveries SET status = 'pending', attempts = 0, next_try_at = now(), settled_at = NULL
      WHERE ($id::uuid IS NULL AND status = 'failed') OR (id = $id::uuid AND status IN ('failed', 'refused', 'dropped'))
     RETURNING id, user_id, channel),
   forgiven AS (
-    DELETE FROM refused_addresses r USING again a WHERE r.user_id = a.user_id AND r.channel = a.channel)
+    DELETE FROM refused_addresses r USING again a
+     WHERE $id::uuid IS NOT NULL AND r.user_id = a.user_id AND r.channel = a.channel)
   SELECT id FROM again`;
 
 const UNKNOWN =
@@ -217,7 +227,15 @@ export function deliveriesStore(database: Database) {
     return rows.map(({ id }) => id);
   };
 
+  /** Later again, and it costs no attempt: nobody was asked, or nobody for whom this message counts. */
+  const postpone = async ({ id, attempts }: Delivery, error: unknown, leastMs = 0) => {
+    const afterMs = Math.max(retryAfterMs(1), leastMs);
+    await query(POSTPONE, { id, attempts, error: wordsOf(error), afterMs });
+  };
+
   return {
+    postpone,
+
     /** Decides of some notices which messages there are to be; false where there were none. */
     async dispatchSome(channels: readonly OutwardChannel[]): Promise<boolean> {
       return (await query(DISPATCH, { channels })).length > 0;
@@ -274,11 +292,19 @@ export function deliveriesStore(database: Database) {
       return { isLast };
     },
 
-    /** Nothing more goes there. */
-    async refused({ id, channel }: Delivery, address: string, error: unknown): Promise<void> {
+    /** It is not tried again. */
+    async giveUp(id: string, error: unknown): Promise<void> {
+      await settle(id, "failed", wordsOf(error));
+    },
+
+    /** Nothing more goes there; noted later where somebody else holds the person's row. */
+    async refused(delivery: Delivery, address: string, error: unknown): Promise<void> {
+      const { id, channel } = delivery;
       const bind = { id, error: wordsOf(error), status: "refused" };
       if (channel === "push") await query(REFUSE_BROWSER, bind);
-      else await query(REFUSE, { ...bind, channel, address });
+      else if ((await query(REFUSE, { ...bind, channel, address })).length === 0) {
+        await postpone(delivery, error);
+      }
     },
 
     /** The newest first. */

@@ -10,6 +10,7 @@ import {
   type DeliveriesStore,
   type Delivery,
   FORGET,
+  MOST_ATTEMPTS,
   type Outgoing,
 } from "./notifications.deliveries";
 import type { Outdated } from "./notifications.messages";
@@ -87,7 +88,12 @@ export function deliver(
     });
 
   const sendOne = async (sender: Sender, delivery: Delivery): Promise<void> => {
-    const { id } = delivery;
+    const { id, attempts } = delivery;
+    if (attempts > MOST_ATTEMPTS) {
+      await store.giveUp(id, "Each attempt ended the process, or took longer than it may.");
+      log.error(`${sender.channel} ${id} could not be sent, and is given up`);
+      return;
+    }
     const outgoing = await store.find(id);
     if (!outgoing?.wanted) {
       await store.drop(id, "Whom it was for does not want it any more, or takes nothing there.");
@@ -113,11 +119,15 @@ export function deliver(
       log.info(`${sender.channel} ${delivery.id} was refused by whom it was for: ${error.message}`);
       return;
     }
+    if (error instanceof SenderUnavailable) {
+      await store.postpone(delivery, error, error.afterMs);
+      return;
+    }
     const leastMs = error instanceof TryLater ? error.afterMs : 0;
     const { isLast } = await store.failed(delivery, error, leastMs);
     if (isLast)
       log.error(`${sender.channel} ${delivery.id} could not be sent, and is given up`, error);
-    else if (delivery.attempts === 1 && !(error instanceof SenderUnavailable)) {
+    else if (delivery.attempts === 1) {
       log.warn(`${sender.channel} ${delivery.id} could not be sent; it is tried again`, error);
     }
   };

@@ -1,9 +1,13 @@
 import { createServer, type Socket } from "node:net";
+import { loadConfig } from "../../lib/config";
+import { smtp } from "../../services/notifications/mail/smtp";
+import { SenderUnavailable } from "../../services/notifications/senders/sender";
 import { eventually } from "../support/eventually";
 import { freePort } from "../support/free-port";
 import { intercepted } from "../support/intercepted";
 import { type MailServer, startMailServer } from "../support/mail-server";
 import { allIsSent, type Mail } from "../support/mailbox";
+import { messageTo } from "../support/messages";
 import { Api, type Event, type Person } from "../support/people";
 import { startTestSystem, type TestSystem, type TestSystemOptions } from "../support/system";
 
@@ -148,6 +152,14 @@ test("While no mail server is there all else goes on; then each who still wants 
       expect(await deliveriesOf(system, erased)).toMatchObject([{ status: "pending" }]);
       expect(await deliveriesOf(system, tired)).toMatchObject([{ status: "pending" }]);
     });
+    // However long that lasts, it costs no attempt: none of these would have another one.
+    await system.database.query(
+      "UPDATE deliveries SET attempts = 23, error = NULL, next_try_at = now()",
+    );
+    await eventually(async () => {
+      const tried = await system.database.query("SELECT FROM deliveries WHERE error IS NOT NULL");
+      expect(tried).not.toEqual([]);
+    });
     await erased.does(204, "DELETE", "/users/me");
     const off = { "booking.confirmed": { email: false } };
     await tired.does(200, "PUT", "/notifications/preferences", off);
@@ -193,6 +205,31 @@ test("A mail server that says nothing keeps nobody waiting, nor the end of the p
     expect(performance.now() - startedAt).toBeLessThan(9_000);
     for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => silent.close(resolve));
+  }
+});
+
+test("A mail server that never comes to an end, but is never silent, is left in time", async () => {
+  let open = 0;
+  const dripping = createServer((socket) => {
+    open++;
+    const drips = setInterval(() => socket.write("220-Wait\r\n"), 20);
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      clearInterval(drips);
+      open--;
+    });
+  });
+  const port = await freePort();
+  await new Promise<void>((resolve) => dripping.listen(port, "127.0.0.1", resolve));
+  const { mailFrom, publicUrl } = loadConfig({});
+  const sender = smtp(`smtp://127.0.0.1:${port}`, { from: mailFrom, publicUrl });
+  try {
+    const sending = sender.send(messageTo({}), AbortSignal.timeout(500));
+    await expect(sending).rejects.toBeInstanceOf(SenderUnavailable);
+    await eventually(async () => expect(open).toBe(0));
+  } finally {
+    await sender.close?.();
+    await new Promise((resolve) => dripping.close(resolve));
   }
 });
 

@@ -3,7 +3,10 @@ import { join } from "node:path";
 import { systemClock } from "../../lib/clock";
 import { openDatabase } from "../../lib/database";
 import { newId } from "../../lib/ids";
-import { deliveriesStore } from "../../services/notifications/notifications.deliveries";
+import {
+  type DeliveriesStore,
+  deliveriesStore,
+} from "../../services/notifications/notifications.deliveries";
 import { forgetOld } from "../../services/notifications/notifications.delivering";
 import { sendersOf } from "../../services/notifications/senders";
 import { readCalendar } from "../support/calendar-file";
@@ -301,6 +304,63 @@ describe("A mail's link", () => {
     await getsMail(system, alice, "Booked: Matinee");
   });
 });
+
+/** A mail that was sent to somebody, as its store on another node sees it. */
+async function withSentMail(
+  work: (store: DeliveriesStore, id: string, person: Person) => Promise<void>,
+): Promise<void> {
+  const alice = await api.attendee("Alice");
+  await alice.books(await (await api.host("Hanna")).createsEvent({ title: "Recital" }));
+  await getsMail(system, alice, "Booked: Recital");
+  await allIsSent(system);
+  const database = openDatabase(system.database.url, { connections: 1 });
+  try {
+    const find = "SELECT id FROM deliveries WHERE user_id = $1";
+    const [{ id }] = await system.database.query(find, [alice.who.id]);
+    await work(deliveriesStore(database), id, alice);
+  } finally {
+    await database.close();
+  }
+}
+const unsettle = (id: string, attempts: number, nextTryAt: string) =>
+  system.database.query(
+    "UPDATE deliveries SET status = 'pending', settled_at = NULL, attempts = $2, next_try_at = $3 WHERE id = $1",
+    [id, attempts, nextTryAt],
+  );
+const refusalsOf = ({ who }: Person) =>
+  system.database.query("SELECT address FROM refused_addresses WHERE user_id = $1", [who.id]);
+
+test("A refusal is noted later where somebody holds the person's row, and lifted for a message that is named", () =>
+  withSentMail(async (store, id, alice) => {
+    const delivery = { id, channel: "email", attempts: 1 } as const;
+    const no = new Error("No such user");
+    await unsettle(id, 1, "infinity");
+    const lock = "SELECT FROM users WHERE id = $1 FOR UPDATE";
+    await whileOpen(system.database, lock, [alice.who.id], async () => {
+      await store.refused(delivery, alice.who.email, no);
+      expect(await deliveriesOf(alice)).toMatchObject([{ status: "pending", error: no.message }]);
+      expect(await refusalsOf(alice)).toEqual([]);
+      await unsettle(id, 1, "infinity");
+    });
+    await store.refused(delivery, alice.who.email, no);
+    expect(await deliveriesOf(alice)).toMatchObject([{ status: "refused" }]);
+    expect(await refusalsOf(alice)).toEqual([{ address: alice.who.email }]);
+    await system.database.query("UPDATE deliveries SET status = 'failed' WHERE id = $1", [id]);
+    expect(await store.retry(undefined)).toBe(1);
+    await allIsSent(system);
+    expect(await deliveriesOf(alice)).toMatchObject([{ status: "dropped" }]);
+    expect(await refusalsOf(alice)).toHaveLength(1);
+    expect(await store.retry(id)).toBe(1);
+    expect(await refusalsOf(alice)).toEqual([]);
+  }));
+
+test("A message whose every attempt has ended the process is given up", () =>
+  withSentMail(async (_store, id, alice) => {
+    await unsettle(id, 24, "now");
+    await allIsSent(system);
+    const error = "Each attempt ended the process, or took longer than it may.";
+    expect(await deliveriesOf(alice)).toMatchObject([{ status: "failed", error }]);
+  }));
 
 describe("Whoever is erased", () => {
   test("has no mail left that was being sent meanwhile; one that two nodes have sent stays", async () => {

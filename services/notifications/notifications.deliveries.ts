@@ -16,7 +16,7 @@ import {
 import type { PushSubscription } from "./senders/sender";
 
 /** So long whoever has claimed a delivery may take for it; then another node tries. */
-const LEASE_MS = 180_000;
+const LEASE_MS = 300_000;
 /** Half a day and more after the first attempt. */
 export const MOST_ATTEMPTS = 24;
 const FIRST_RETRY_MS = 1_000;

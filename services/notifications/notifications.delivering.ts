@@ -2,6 +2,7 @@
  * Sends what is to go out of the system. Any number of nodes may: each claims some for a while, sends it outside of any
  * transaction, and notes what became of it. What cannot be sent is tried again, later and later.
  */
+import { setTimeout } from "node:timers/promises";
 import type { Log } from "../../lib/contract/define";
 import type { Database } from "../../lib/database";
 import { removeInChunks } from "../../lib/remove-in-chunks";
@@ -21,6 +22,7 @@ import {
   type Sender,
   SenderUnavailable,
   TryLater,
+  Unanswered,
 } from "./senders/sender";
 
 /** What other nodes have stored is looked for so often, and what is to be tried again. */
@@ -32,13 +34,15 @@ const CLAIMED = 8;
 const CLAIMED_IN_RUSH = 1;
 const AT_ONCE = 4;
 /** Longer no sender may take for one message; two of them one after the other, and what they are made of, fit in a lease. */
-const SEND_WITHIN_MS = 45_000;
+const SEND_WITHIN_MS = 90_000;
 /** In a rush it rests twelve times as long as it works: what is booked must not wait for mails. */
 const REST_FACTOR = 12;
 const LONGEST_REST_MS = 2_000;
 /** While whom one sends by is away, so long until it is asked again; longer each time. */
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 60_000;
+/** That something was sent is noted again after these: what is not noted is sent again. */
+const NOTE_AGAIN_MS: readonly number[] = [100, 1_000, 5_000, 15_000];
 /** What is under way when the process stops has so long. */
 const DRAIN_MS = 5_000;
 const FORGET_EVERY_MS = 3_600_000;
@@ -87,6 +91,18 @@ export function deliver(
       },
     });
 
+  const noteSent = async (id: string): Promise<boolean> => {
+    for (const pauseMs of NOTE_AGAIN_MS) {
+      try {
+        return await store.sent(id);
+      } catch {
+        // Once more at once where the process ends.
+        await setTimeout(pauseMs, undefined, { signal: givingUp.signal }).catch(() => {});
+      }
+    }
+    return store.sent(id);
+  };
+
   const sendOne = async (sender: Sender, delivery: Delivery): Promise<void> => {
     const { id, attempts } = delivery;
     if (attempts > MOST_ATTEMPTS) {
@@ -106,8 +122,7 @@ export function deliver(
     }
     const within = AbortSignal.any([AbortSignal.timeout(SEND_WITHIN_MS), givingUp.signal]);
     await sender.send(message, within);
-    // Noted at the second try rather than not: what is not noted is sent again.
-    const isKnown = await store.sent(id).catch(() => store.sent(id));
+    const isKnown = await noteSent(id);
     // Whom it was for was erased meanwhile.
     if (!isKnown) await sender.forget?.([id]);
   };
@@ -117,6 +132,11 @@ export function deliver(
     if (error instanceof RecipientRefused) {
       await store.refused(delivery, error.address, error);
       log.info(`${sender.channel} ${delivery.id} was refused by whom it was for: ${error.message}`);
+      return;
+    }
+    if (error instanceof Unanswered) {
+      await store.giveUp(delivery.id, error);
+      log.error(`${sender.channel} ${delivery.id} is not sent again, for it may have been`, error);
       return;
     }
     if (error instanceof SenderUnavailable) {
@@ -176,6 +196,8 @@ export function deliver(
   }));
   const loops = senders.map(sending);
   const forgetting = repeat({
+    // At once when the process starts: who was erased meanwhile has waited long enough.
+    firstPauseMs: LOOK_EVERY_MS,
     pauseMs: FORGET_EVERY_MS,
     log,
     failed: "Old messages could not be forgotten",
@@ -188,7 +210,7 @@ export function deliver(
       for (const loop of loops) loop.soon(2 * AFTER_STORING_MS);
     },
     async stop() {
-      const timer = setTimeout(() => givingUp.abort(), DRAIN_MS);
+      const timer = globalThis.setTimeout(() => givingUp.abort(), DRAIN_MS);
       await Promise.all([dispatching, forgetting, ...loops].map((work) => work.stop()));
       clearTimeout(timer);
       for (const sender of senders) await sender.close?.();

@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "../../lib/clock";
+import type { Environment } from "../../lib/config";
 import { openDatabase } from "../../lib/database";
 import { newId } from "../../lib/ids";
 import {
@@ -453,10 +455,13 @@ test("Nothing that people call themselves or their events gets into a header", a
 });
 
 /** Forgets what a node does by and by. */
-async function forgetAll(): Promise<void> {
+async function forgetAll(environment: Environment = {}): Promise<void> {
   const database = openDatabase(system.database.url, { connections: 1 });
   try {
-    const config = testConfig(system.database.url, { DATA_DIR: system.dataDir });
+    const config = testConfig(system.database.url, {
+      DATA_DIR: system.dataDir,
+      ...environment,
+    });
     const never = new AbortController().signal;
     await forgetOld(database, deliveriesStore(database), sendersOf(config, systemClock), never);
   } finally {
@@ -486,6 +491,23 @@ test("Of files that are no mail any more none stays, and what others keep there 
   await forgetAll();
   expect(await readdir(folder)).not.toContain(kept);
   expect(await alice.isTold("booking.confirmed")).toHaveLength(1);
+});
+
+test("Files from before there was a mail server are forgotten as well, also when a process starts", async () => {
+  const folder = join(system.dataDir, "mail");
+  const file = join(folder, `${newId()}.eml`);
+  await writeFile(file, "x");
+  const byServer = { SMTP_URL: "smtp://127.0.0.1:9" };
+  await forgetAll(byServer);
+  expect(existsSync(file)).toBe(false);
+  await writeFile(file, "x");
+  const environment = { ...byServer, DATA_DIR: system.dataDir };
+  const second = await startTestSystem({ database: system.database, environment });
+  try {
+    await eventually(async () => expect(existsSync(file)).toBe(false));
+  } finally {
+    await second.stop();
+  }
 });
 
 test("Where mails cannot be written bookings go on, and the mails come when they can", async () => {

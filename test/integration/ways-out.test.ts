@@ -123,6 +123,20 @@ test("A push service that wants to be left alone is asked later, for the browser
   expect(typesAt(browser)).toEqual(["booking.confirmed"]);
 });
 
+test("An SMS that may have gone out is not sent again", async () => {
+  const fay = await api.attendee("Fay");
+  await choose(fay, { "booking.confirmed": { sms: true, email: false } });
+  await fay.does(200, "PATCH", "/users/me", { phone: "+436641000004" });
+  const before = twilio.requests;
+  twilio.answers((res) => res.destroy());
+  await fay.books(await hanna.createsEvent({ title: "Overture" }));
+  await allIsSent(system);
+  expect(twilio.requests).toBe(before + 1);
+  expect(await deliveriesOf(fay)).toMatchObject([
+    { channel: "sms", status: "failed", error: expect.stringMatching(/^Twilio could not be/) },
+  ]);
+});
+
 test("A number that takes nothing gets nothing more, until the account has another one", async () => {
   const dora = await api.attendee("Dora");
   await choose(dora, { "booking.confirmed": { sms: true }, "booking.cancelled": { sms: true } });

@@ -30,7 +30,10 @@ const unavailable = (folder: string, error: unknown): SenderUnavailable =>
     `DATA_DIR cannot hold mails in ${folder}: ${(error as NodeJS.ErrnoException).code ?? error}`,
   );
 
-export function mailFiles(folder: string, post: Post): Sender {
+export function mailFiles(
+  folder: string,
+  post: Post,
+): Sender & Required<Pick<Sender, "forget" | "tidyUp">> {
   const composer = createTransport({ streamTransport: true, buffer: true, newline: "windows" });
   const fileOf = (deliveryId: string) => join(folder, `${deliveryId}${ENDING}`);
   // Whole or not at all, and under the same name when it is done again.

@@ -3,7 +3,7 @@ import { type Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
 /** Of an answer nobody needs more than a few hundred bytes; what is longer is not read. */
 const MOST_ANSWER_BYTES = 65_536;
-/** From the look-up of the name to the end of the answer. */
+/** From the look-up of the name to the end of the answer; unless told. */
 const ANSWER_WITHIN_MS = 10_000;
 
 export interface Post {
@@ -11,7 +11,9 @@ export interface Post {
   to: string;
   headers: Record<string, string | number>;
   body: string | Buffer;
-  agent?: HttpAgent | HttpsAgent;
+  /** False for a connection of its own, which nobody closes at the moment of sending. */
+  agent?: HttpAgent | HttpsAgent | false;
+  answerWithinMs?: number;
 }
 export interface PostAnswer {
   status: number;
@@ -38,7 +40,12 @@ function readText(answer: IncomingMessage): Promise<string> {
 
 /** There was no answer. Says why by a code; the URL may be a secret. */
 export class Unreachable extends Error {
-  constructor(whose: string, why: string) {
+  constructor(
+    whose: string,
+    why: string,
+    /** Whether the request was written to the end: then it may have been heard. */
+    readonly isWritten: boolean,
+  ) {
     super(`${whose} could not be reached: ${why}`);
     this.name = "Unreachable";
   }
@@ -47,21 +54,25 @@ export class Unreachable extends Error {
 /**
  * Sends one POST and follows no redirect.
  *
- * @param within gives it up; nobody is given longer than ten seconds in any case
+ * @param within gives it up; nobody is given longer than `answerWithinMs` in any case
  * @throws Unreachable where there was no status in time
  */
 export function post(
   url: URL,
-  { to, headers, body, agent }: Post,
+  { to, headers, body, agent, answerWithinMs = ANSWER_WITHIN_MS }: Post,
   within: AbortSignal,
 ): Promise<PostAnswer> {
   return new Promise((resolve, reject) => {
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
-    const signal = AbortSignal.any([within, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+    const signal = AbortSignal.any([within, AbortSignal.timeout(answerWithinMs)]);
     const request = send(url, { method: "POST", headers, agent, signal });
     request.once("error", (error: NodeJS.ErrnoException) =>
       reject(
-        new Unreachable(to, signal.aborted ? "no answer in time" : (error.code ?? error.name)),
+        new Unreachable(
+          to,
+          signal.aborted ? "no answer in time" : (error.code ?? error.name),
+          request.writableFinished,
+        ),
       ),
     );
     request.once("response", (answer) => {

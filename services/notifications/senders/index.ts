@@ -9,7 +9,11 @@ import { smsSender } from "./sms";
 
 function mailSender({ smtpUrl, dataDir, mailFrom, publicUrl }: Config): Sender {
   const post = { from: mailFrom, publicUrl };
-  return smtpUrl === undefined ? mailFiles(join(dataDir, "mail"), post) : smtp(smtpUrl, post);
+  const files = mailFiles(join(dataDir, "mail"), post);
+  if (smtpUrl === undefined) return files;
+  // Files from before there was a server are forgotten as ever.
+  const { forget, tidyUp } = files;
+  return { ...smtp(smtpUrl, post), forget, tidyUp };
 }
 
 /** The ways out of the system that are configured, one for each channel. */

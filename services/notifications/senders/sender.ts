@@ -58,7 +58,7 @@ export interface Sender {
    * Hands a message over. It may be asked to send one again that has gone out, where a crash came in between.
    *
    * @param within gives it up; what is not handed over by then is sent again later
-   * @throws RecipientRefused where this address will never take anything; SenderUnavailable where nobody can be sent
+   * @throws Unanswered where it may have gone out, and a second one would be worse than none; RecipientRefused where this address will never take anything; SenderUnavailable where nobody can be sent
    *   anything at the moment; TryLater where this recipient's side says when; anything else: sent again later
    */
   send(message: Message, within: AbortSignal): Promise<void>;
@@ -94,6 +94,14 @@ export class SenderUnavailable extends Error {
   ) {
     super(why);
     this.name = "SenderUnavailable";
+  }
+}
+
+/** It was handed over whole, and nobody has said that it was taken: sent again it might come twice. */
+export class Unanswered extends SenderUnavailable {
+  constructor(why: string) {
+    super(why);
+    this.name = "Unanswered";
   }
 }
 

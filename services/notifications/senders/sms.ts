@@ -2,7 +2,13 @@ import type { Clock } from "../../../lib/clock";
 import type { Config } from "../../../lib/config";
 import { MESSAGING_SERVICE } from "../../../lib/config-senders";
 import { post, restMs, Unreachable } from "./http-post";
-import { type Message, RecipientRefused, type Sender, SenderUnavailable } from "./sender";
+import {
+  type Message,
+  RecipientRefused,
+  type Sender,
+  SenderUnavailable,
+  Unanswered,
+} from "./sender";
 import { smsText } from "./sms-text";
 
 /**
@@ -10,6 +16,8 @@ import { smsText } from "./sms-text";
  * (21266), somebody who has unsubscribed (21610), no mobile (21614), a landline (21635).
  */
 const REFUSED = new Set([21211, 21265, 21266, 21610, 21614, 21635]);
+/** Long, for what is not answered is lost. */
+const ANSWER_WITHIN_MS = 30_000;
 /** The account is wrong or may not, sends too much, or Twilio itself is in trouble: so it is for everybody. */
 const isForAll = (status: number): boolean =>
   [401, 403, 404, 429].includes(status) || status >= 500;
@@ -27,7 +35,8 @@ function codeIn(text: string): number | undefined {
 /**
  * SMS by Twilio's REST API; undefined where no account is configured.
  *
- * Twilio knows no key for a repetition: of whoever dies between its answer and their own note of it, it sends a second.
+ * Twilio knows no key for a repetition: what it was asked for and has not answered is not asked for again. Of whoever
+ * dies between its answer and their own note of it, it sends a second.
  */
 export function smsSender({ sms }: Pick<Config, "sms">, clock: Clock): Sender | undefined {
   if (!sms) return undefined;
@@ -56,10 +65,15 @@ export function smsSender({ sms }: Pick<Config, "sms">, clock: Clock): Sender | 
             "content-type": "application/x-www-form-urlencoded",
           },
           body: form.toString(),
+          agent: false,
+          answerWithinMs: ANSWER_WITHIN_MS,
         },
         within,
       ).catch((error: unknown) => {
-        throw error instanceof Unreachable ? new SenderUnavailable(error.message) : error;
+        if (!(error instanceof Unreachable)) throw error;
+        throw error.isWritten
+          ? new Unanswered(error.message)
+          : new SenderUnavailable(error.message);
       });
       const { status } = answer;
       if (status >= 200 && status < 300) return;

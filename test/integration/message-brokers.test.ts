@@ -1,3 +1,4 @@
+import { connect as connectAmqp } from "amqplib";
 import type { Log } from "../../lib/contract/define";
 import type { OutboxEvent } from "../../lib/contract/outbox-event";
 import { type Bind, type Database, openDatabase, type Query } from "../../lib/database";
@@ -419,6 +420,32 @@ describe.each(brokersHere())("%s", (by) => {
     await isThrough();
     await heardOnce(40);
   });
+});
+
+const onRabbitMq = brokersHere().includes("RabbitMQ") ? test : test.skip;
+onRabbitMq("RabbitMQ with a full queue refuses an event, and the session goes on", async () => {
+  carrier = "RabbitMQ";
+  const session = await brokerAt(CARRIER_URLS.RabbitMQ, namespace)?.open(QUEUES);
+  if (!session) throw new Error("There is no message broker for it");
+  const full = `${namespace}.full`;
+  const connection = await connectAmqp(CARRIER_URLS.RabbitMQ);
+  try {
+    const channel = await connection.createChannel();
+    const limits = { "x-max-length": 1, "x-overflow": "reject-publish" };
+    await channel.assertQueue(full, { arguments: limits });
+    await channel.bindQueue(full, `${namespace}.channels`, CONFIRMED);
+    const publish = () =>
+      session.publish({ id: newId(), event: CONFIRMED, body: Buffer.from("{}") });
+    await publish();
+    await expect(publish()).rejects.toThrow("nacked");
+    await channel.deleteQueue(full);
+    await publish();
+    const isOver = session.ended.then(() => true);
+    expect(await Promise.race([isOver, pause(200)])).toBeUndefined();
+  } finally {
+    await connection.close();
+    await session.close();
+  }
 });
 
 test("That the broker has an event is noted also where a consumer just holds it", async () => {

@@ -1,11 +1,14 @@
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import type { Log } from "../../lib/contract/define";
+import type { Database } from "../../lib/database";
 import { brokerAt } from "../../mixins/channels";
 import { keepConnected } from "../../mixins/channels/brokers/connection";
 import { bodyOf, eventOf } from "../../mixins/channels/brokers/envelope";
+import { relay } from "../../mixins/channels/brokers/relay";
 import type { Session } from "../../mixins/channels/brokers/session";
 import { eventually } from "../support/eventually";
 import { outboxEvent } from "../support/outbox-event";
+import { silent } from "../support/silent";
 
 const PASSWORD = "p@ss/wörd %1";
 const ACCOUNT = `box%40office:${encodeURIComponent(PASSWORD)}`;
@@ -103,6 +106,36 @@ test("An event arrives as it was sent", () => {
   // PostgreSQL gives ids back in small letters, and by them it is known what is new.
   const shouted = { ...JSON.parse(bodyOf(event).toString()), id: event.id.toUpperCase() };
   expect(eventOf(Buffer.from(JSON.stringify(shouted)))).toEqual(event);
+});
+
+test("A message broker that refuses everything is asked later and later", async () => {
+  jest.useFakeTimers();
+  const askedAt: number[] = [];
+  const query = async (sql: string) =>
+    sql.includes("INTO publications") ? [outboxEvent({ what: "refused" })] : [];
+  const database = {
+    query,
+    transaction: (work: (none: undefined) => unknown) => work(undefined),
+  } as unknown as Database;
+  const session = {
+    async publish() {
+      askedAt.push(performance.now());
+      throw new Error("message nacked");
+    },
+    isDrained: async () => false,
+  } as unknown as Session;
+  const connection = { session: () => session, onSession: () => () => {}, close: async () => {} };
+  const publishing = relay({
+    ...{ database, connection, log: silent },
+    queues: [{ consumer: "mail", event: "bookings.confirmed" }],
+  });
+  await jest.advanceTimersByTimeAsync(130_000);
+  const stopped = publishing.stop();
+  await jest.advanceTimersByTimeAsync(1_000);
+  await stopped;
+  jest.useRealTimers();
+  const gaps = askedAt.slice(1).map((at, i) => Math.round((at - (askedAt[i] ?? 0)) / 1_000));
+  expect(gaps).toEqual([2, 4, 8, 16, 30, 30, 30]);
 });
 
 describe("A connection to a message broker", () => {

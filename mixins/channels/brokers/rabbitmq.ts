@@ -80,18 +80,22 @@ function publisher(
   const how = { persistent: true, mandatory: true, contentType: "application/json" };
   return async ({ id, event, body }) => {
     if (blocked !== undefined) throw new Error(`It takes nothing at the moment: ${blocked}`);
+    let isRefused = false;
     const confirmed = new Promise<void>((resolve, reject) => {
       channel.publish(exchange, event, body, { ...how, messageId: id }, (refusal) => {
         // Whatever is returned is so before it is confirmed.
         if (returned.delete(id)) reject(new Error(`There is no queue for ${event}`));
-        else if (refusal) reject(refusal);
-        else resolve();
+        else if (refusal) {
+          // A queue is full: the session is as sound as before.
+          isRefused = true;
+          reject(refusal);
+        } else resolve();
       });
     });
     try {
       await inTime(confirmed, "Nothing was confirmed");
     } catch (error) {
-      if (blocked === undefined) end(error);
+      if (blocked === undefined && !isRefused) end(error);
       throw error;
     }
   };

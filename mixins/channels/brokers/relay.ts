@@ -11,8 +11,9 @@ import type { Queue, Session } from "./session";
 /** Events that other nodes have written, and did not publish themselves, are looked for so often. */
 const LOOK_EVERY_MS = 250;
 const MOST_AT_ONCE = 500;
-/** While the broker takes nothing. */
-const REFUSED_PAUSE_MS = 2_000;
+/** While the broker takes nothing; twice as long each time. */
+const FIRST_REFUSED_PAUSE_MS = 2_000;
+const LONGEST_REFUSED_PAUSE_MS = 30_000;
 const REFUSAL_TOLD_EVERY_MS = 60_000;
 const LATE_EVERY_MS = 5_000;
 
@@ -61,6 +62,7 @@ export function relay({ database, connection, queues, log }: RelayOptions): Repe
     return { taken: events.length, confirmed: confirmed.length };
   };
 
+  let refusals = 0;
   const publishing = repeat({
     pauseMs: LOOK_EVERY_MS,
     log,
@@ -71,8 +73,12 @@ export function relay({ database, connection, queues, log }: RelayOptions): Repe
       const startedAt = performance.now();
       const { taken, confirmed } = await publishSome(session);
       const restMs = pace.restMs(confirmed, performance.now() - startedAt);
-      if (taken > 0 && confirmed === 0)
-        return { pauseMs: REFUSED_PAUSE_MS, restMs: REFUSED_PAUSE_MS };
+      if (taken > 0 && confirmed === 0) {
+        const longestMs = FIRST_REFUSED_PAUSE_MS * 2 ** refusals++;
+        const pauseMs = Math.min(longestMs, LONGEST_REFUSED_PAUSE_MS);
+        return { pauseMs, restMs: pauseMs };
+      }
+      if (confirmed > 0) refusals = 0;
       return { pauseMs: confirmed === MOST_AT_ONCE ? 0 : LOOK_EVERY_MS, restMs };
     },
   });

@@ -33,6 +33,7 @@ function outboxRoute(database: Database, hearers: Hearers, log: Log): Route {
     log,
     failed: "What a message broker had could not be taken back",
     async work(stopping) {
+      await publications.giveBackUnconfirmed(stopping);
       await publications.giveBackLate(names, stopping);
     },
   });

@@ -350,6 +350,41 @@ describe.each(brokersHere())("%s", (by) => {
     await heardOnce(20);
   }, 90_000);
 
+  test("may lose its queues while nobody hears: they are declared again, and it is given all again", async () => {
+    startNode(undefined);
+    await write(...numbered(10));
+    await eventually(async () => {
+      const rows = await database.query("SELECT FROM publications WHERE confirmed");
+      expect(rows).toHaveLength(10);
+    });
+    await removeNamespace(by, namespace, QUEUES);
+    await timePasses();
+    await eventually(async () => {
+      expect(lines.filter((words) => words.startsWith("Connected"))).toHaveLength(2);
+    }, 15_000);
+    await eventually(async () => {
+      await timePasses();
+      expect(lines.join()).toContain("10 events that nobody has heard of are published again");
+    }, 15_000);
+  }, 40_000);
+
+  test("may fall silent while it is asked what waits: a node stops all the same", async () => {
+    const { url, silence } = await wired(by);
+    const node = startNode(undefined, { url });
+    await write(...numbered(10));
+    await eventually(async () => {
+      const rows = await database.query("SELECT FROM publications WHERE confirmed");
+      expect(rows).toHaveLength(10);
+    });
+    silence();
+    await timePasses();
+    // It asks every five seconds.
+    await pause(5_500);
+    const startedAt = performance.now();
+    await node.stop();
+    expect(performance.now() - startedAt).toBeLessThan(8_000);
+  }, 30_000);
+
   test("does not publish what waits in its queues once more, however long that takes", async () => {
     const publishing = startNode("analytics");
     await write(...numbered(40));

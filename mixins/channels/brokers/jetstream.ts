@@ -146,11 +146,17 @@ export function jetStream(url: string, namespace: string): Broker {
       },
 
       async isDrained(queue) {
-        const { num_pending, num_ack_pending } = await manager.consumers.info(
-          stream,
-          durableOf(queue),
-        );
-        return num_pending + num_ack_pending === 0;
+        try {
+          const { num_pending, num_ack_pending } = await manager.consumers.info(
+            stream,
+            durableOf(queue),
+          );
+          return num_pending + num_ack_pending === 0;
+        } catch (error) {
+          // It may be gone: then the next session declares it anew.
+          void end(error);
+          throw error;
+        }
       },
     };
   };

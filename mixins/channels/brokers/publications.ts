@@ -1,5 +1,5 @@
 import type { OutboxEvent } from "../../../lib/contract/outbox-event";
-import type { Database, Query } from "../../../lib/database";
+import type { Bind, Database, Query } from "../../../lib/database";
 import { transactionsAhead } from "../consumer";
 import { COLUMNS, IN_ORDER, NAME } from "../outbox-source";
 
@@ -54,6 +54,15 @@ export const LATE = `
 /** Events that a message broker has, or is being given. */
 export function publicationsIn(database: Database) {
   const inTransaction = transactionsAhead(database);
+  const allOf = async (sql: string, bind: Bind, stopping: AbortSignal): Promise<number> => {
+    let all = 0;
+    let some: object[];
+    do {
+      some = await database.query(sql, bind);
+      all += some.length;
+    } while (some.length === CHUNK && !stopping.aborted);
+    return all;
+  };
   return {
     /**
      * Takes some of what is in the outbox over, to be published at once. That it is here before it is there lets whoever
@@ -81,24 +90,12 @@ export function publicationsIn(database: Database) {
       return rows.map(({ name }) => name);
     },
 
-    /**
-     * Back to the outbox with what nobody came to publish, and with what has been with the broker for long.
-     *
-     * @param names of the latter those that go back
-     */
-    async giveBackLate(names: readonly string[], stopping: AbortSignal): Promise<number> {
-      let all = 0;
-      for (const [sql, bind] of [
-        [GIVE_BACK_UNCONFIRMED, {}],
-        [GIVE_BACK_LATE, { names }],
-      ] as const) {
-        let some: object[];
-        do {
-          some = await database.query(sql, bind);
-          all += some.length;
-        } while (some.length === CHUNK && !stopping.aborted);
-      }
-      return all;
-    },
+    /** Back to the outbox with what nobody came to publish. */
+    giveBackUnconfirmed: (stopping: AbortSignal): Promise<number> =>
+      allOf(GIVE_BACK_UNCONFIRMED, {}, stopping),
+
+    /** Back to the outbox with what has been with the broker for long, of these names. */
+    giveBackLate: (names: readonly string[], stopping: AbortSignal): Promise<number> =>
+      allOf(GIVE_BACK_LATE, { names }, stopping),
   };
 }

@@ -180,9 +180,15 @@ export function rabbitMq(url: string, namespace: string): Broker {
         models.push(publishing);
         const consuming = await connected(end);
         models.push(consuming);
-        const channel = watched(await publishing.createConfirmChannel(), end);
+        const channel = watched(
+          await inTime(publishing.createConfirmChannel(), "There was no channel"),
+          end,
+        );
         await inTime(declare(channel, queues), "Queues were not declared");
-        const looking = watched(await consuming.createChannel(), end);
+        const looking = watched(
+          await inTime(consuming.createChannel(), "There was no channel"),
+          end,
+        );
         return {
           ended,
           close,
@@ -190,8 +196,14 @@ export function rabbitMq(url: string, namespace: string): Broker {
           consume: (queue, most, receive) =>
             consume(consuming, { queue: nameOf(queue), most }, receive, end),
           async isDrained(queue) {
-            const { messageCount } = await looking.checkQueue(nameOf(queue));
-            return messageCount === 0;
+            try {
+              // amqplib would wait for ever, also once the connection is gone.
+              const asked = looking.checkQueue(nameOf(queue));
+              return (await inTime(asked, "Nothing was said of a queue")).messageCount === 0;
+            } catch (error) {
+              end(error);
+              throw error;
+            }
           },
         };
       } catch (error) {

@@ -96,16 +96,21 @@ export function relay({ database, connection, queues, log }: RelayOptions): Repe
     }
     return drained;
   };
+  const tellAgain = (again: number) => {
+    if (again === 0) return;
+    log.warn(`${again} events that nobody has heard of are published again`);
+    wake(0);
+  };
   const looking = repeat({
     pauseMs: LATE_EVERY_MS,
     log,
     failed: "What a message broker may have lost could not be looked for",
     async work(stopping) {
+      // First, because it needs no broker.
+      tellAgain(await publications.giveBackUnconfirmed(stopping));
       const session = connection.session();
-      const again = await publications.giveBackLate(session ? await lost(session) : [], stopping);
-      if (again === 0) return;
-      log.warn(`${again} events that nobody has heard of are published again`);
-      wake(0);
+      if (!session) return;
+      tellAgain(await publications.giveBackLate(await lost(session), stopping));
     },
   });
 

@@ -37,7 +37,11 @@ export interface Session {
     most: number,
     receive: (message: Incoming) => void,
   ): Promise<() => Promise<void>>;
-  /** Whether nothing waits in a queue. */
+  /**
+   * Whether nothing waits in a queue.
+   *
+   * @throws where that is not known in time, or the queue is gone; the session ends with it
+   */
   isDrained(queue: Queue): Promise<boolean>;
   close(): Promise<void>;
   /** Comes when it is over, with the reason. */

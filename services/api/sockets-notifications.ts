@@ -7,20 +7,22 @@ import { MOST_NEW_AT_ONCE, MOST_USERS_AT_ONCE } from "../notifications/notificat
 import type { Peer } from "./sockets-peer";
 import { type Frame, frameOf } from "./sockets-protocol";
 
-/** Whoever was not nudged looks so often. */
+/** For whoever was not nudged it is looked so often. */
 const LOOK_EVERY_MS = 2_000;
 /** Between two looks, however often somebody nudges. */
 const LEAST_PAUSE_MS = 25;
+/** A look at everybody takes no more than a fourth of the time, however many chunks of an audience are told meanwhile. */
+const REST_FACTOR = 3;
+/** So long it rests at the most, however long a look took. */
+const MOST_REST_MS = LOOK_EVERY_MS;
 /**
  * A notification counts from the moment at which it was begun to be written, which by the clock of another node may lie
  * a little back; so looks overlap.
  */
 const OVERLAP_MS = 5_000;
-/** What took very long to be written is found by a look that goes back further, now and then. */
-const LONG_OVERLAP_MS = 60_000;
-const LONG_EVERY_MS = 20_000;
-/** So long it is remembered what a socket has got: twice as long as any look goes back. */
-const REMEMBERED_MS = 2 * LONG_OVERLAP_MS;
+/** What took very long to be written is found by a sweep, which goes back further and comes now and then. */
+const SWEEP_OVERLAP_MS = 40_000;
+const SWEEP_EVERY_MS = 20_000;
 
 type New = ResultOf<Contracts["notifications"]["actions"]["$listNew"]>["data"][number];
 
@@ -28,6 +30,8 @@ interface Recipient {
   readonly peer: Peer;
   /** What it must not get again, by when that was told. */
   readonly had: Map<string, number>;
+  /** What is older is no news to it. */
+  readonly from: number;
   /** Not before it has what it missed. */
   isReady: boolean;
 }
@@ -60,16 +64,17 @@ export function liveNotifications(
 ): LiveNotifications {
   const people = new Map<string, Recipient[]>();
   let nudged = new Set<string>();
-  let allNudged = false;
   let looking: RepeatedWork | undefined;
-  let looksAtAllAt = 0;
-  let looksLongAt = 0;
+  let lookingAtAll: RepeatedWork | undefined;
+  let sweeping: RepeatedWork | undefined;
+  const now = () => clock.now().getTime();
+  /** When the last look at everybody began that came to its end, and the last sweep: the next one goes back to there. */
+  let lookedAt = now();
+  let sweptAt = now();
 
-  /** Everything these people were told in so many milliseconds, oldest first. */
-  async function* toldTo(userIds: string[], overlapMs: number): AsyncGenerator<New> {
-    let place: { since: string; after?: string } = {
-      since: new Date(clock.now().getTime() - overlapMs).toISOString(),
-    };
+  /** Everything these people were told since a moment, oldest first. */
+  async function* toldTo(userIds: string[], since: number): AsyncGenerator<New> {
+    let place: { since: string; after?: string } = { since: new Date(since).toISOString() };
     for (;;) {
       const { data } = await call("notifications.$listNew", { userIds, ...place });
       yield* data;
@@ -82,8 +87,9 @@ export function liveNotifications(
   const remember = ({ had }: Recipient, { id, createdAt }: { id: string; createdAt: string }) => {
     had.set(id, Date.parse(createdAt));
   };
+  /** What no look goes back to any more. */
   const forgetOld = () => {
-    const before = clock.now().getTime() - REMEMBERED_MS;
+    const before = Math.min(lookedAt, sweptAt) - 2 * SWEEP_OVERLAP_MS;
     for (const recipients of people.values()) {
       for (const { had } of recipients) {
         for (const [id, at] of had) if (at < before) had.delete(id);
@@ -93,35 +99,46 @@ export function liveNotifications(
 
   const deliver = ({ userId, ...notification }: New) => {
     let frame: Frame | undefined;
+    const at = Date.parse(notification.createdAt);
     for (const recipient of people.get(userId) ?? []) {
-      if (!recipient.isReady || recipient.had.has(notification.id)) continue;
+      const isNews = at >= recipient.from && !recipient.had.has(notification.id);
+      if (!recipient.isReady || !isNews) continue;
       remember(recipient, notification);
       frame ??= notificationFrame(notification);
       recipient.peer.tell(frame);
     }
   };
-  const lookFor = async (userIds: readonly string[], overlapMs: number) => {
+  const lookFor = async (userIds: readonly string[], since: number) => {
     for (let i = 0; i < userIds.length; i += MOST_USERS_AT_ONCE) {
       const some = userIds.slice(i, i + MOST_USERS_AT_ONCE);
-      for await (const told of toldTo(some, overlapMs)) deliver(told);
+      for await (const told of toldTo(some, since)) deliver(told);
     }
   };
-  const look = async () => {
-    const now = performance.now();
-    const isAll = allNudged || now >= looksAtAllAt;
-    const isLong = now >= looksLongAt;
-    const some = nudged;
+  const lookForNudged = async () => {
+    const some = [...nudged];
     nudged = new Set();
-    allNudged = false;
-    if (isAll || isLong) {
-      await lookFor([...people.keys()], isLong ? LONG_OVERLAP_MS : OVERLAP_MS);
-      looksAtAllAt = now + LOOK_EVERY_MS;
-      if (!isLong) return;
-      forgetOld();
-      looksLongAt = now + LONG_EVERY_MS;
-    } else {
-      await lookFor([...some], OVERLAP_MS);
-    }
+    await lookFor(some, now() - OVERLAP_MS);
+  };
+  const lookForAll = async () => {
+    const startedAt = now();
+    await lookFor([...people.keys()], lookedAt - OVERLAP_MS);
+    lookedAt = startedAt;
+  };
+  const sweep = async () => {
+    const startedAt = now();
+    await lookFor([...people.keys()], sweptAt - SWEEP_OVERLAP_MS);
+    sweptAt = startedAt;
+    forgetOld();
+  };
+  /** Work that is done as soon as somebody asks for it, but rests for as many times as long as it took. */
+  const rested = (work: () => Promise<void>, factor: number) => async () => {
+    const startedAt = performance.now();
+    await work();
+    const restMs = factor * (performance.now() - startedAt);
+    return {
+      pauseMs: LOOK_EVERY_MS,
+      restMs: Math.min(Math.max(LEAST_PAUSE_MS, restMs), MOST_REST_MS),
+    };
   };
 
   const catchUp = async (recipient: Recipient, userId: string, since: string) => {
@@ -138,24 +155,27 @@ export function liveNotifications(
 
   return {
     start(log) {
-      looking = repeat({
+      const failed = "News for those who are connected could not be looked up";
+      // Each by itself: whoever is nudged waits for no look at everybody.
+      looking = repeat({ pauseMs: LOOK_EVERY_MS, work: rested(lookForNudged, 1), log, failed });
+      lookingAtAll = repeat({
         pauseMs: LOOK_EVERY_MS,
+        work: rested(lookForAll, REST_FACTOR),
         log,
-        failed: "News for those who are connected could not be looked up",
-        async work() {
-          const startedAt = performance.now();
-          await look();
-          const tookMs = performance.now() - startedAt;
-          return { pauseMs: LOOK_EVERY_MS, restMs: Math.max(LEAST_PAUSE_MS, tookMs) };
-        },
+        failed,
       });
+      sweeping = repeat({ pauseMs: SWEEP_EVERY_MS, work: sweep, log, failed });
     },
 
     async open(peer, userId, since) {
-      const recipient: Recipient = { peer, had: new Map(), isReady: false };
+      const openedAt = now();
+      const from = openedAt - SWEEP_OVERLAP_MS;
+      const recipient: Recipient = { peer, had: new Map(), from, isReady: false };
       people.set(userId, [...(people.get(userId) ?? []), recipient]);
-      // What stands there before anything is sent was had already, or was missed; all that comes later is news.
-      for await (const told of toldTo([userId], LONG_OVERLAP_MS)) remember(recipient, told);
+      // What was there before is had already, or was missed; all that is told from now on is news.
+      for await (const told of toldTo([userId], from)) {
+        if (Date.parse(told.createdAt) < openedAt) remember(recipient, told);
+      }
       try {
         if (since !== undefined) await catchUp(recipient, userId, since);
       } finally {
@@ -172,13 +192,16 @@ export function liveNotifications(
     },
 
     nudge(whom) {
-      if (whom === "many") allNudged = people.size > 0;
-      else for (const one of whom) if (people.has(one)) nudged.add(one);
-      if (allNudged || nudged.size > 0) looking?.soon(0);
+      if (whom === "many") {
+        if (people.size > 0) lookingAtAll?.soon(0);
+        return;
+      }
+      for (const one of whom) if (people.has(one)) nudged.add(one);
+      if (nudged.size > 0) looking?.soon(0);
     },
 
     async stop() {
-      await looking?.stop();
+      await Promise.all([looking, lookingAtAll, sweeping].map((work) => work?.stop()));
     },
   };
 }

@@ -1,8 +1,9 @@
 import type { AddressInfo } from "node:net";
 import { accessTokens } from "../../lib/access-tokens";
-import { systemClock } from "../../lib/clock";
+import { type Clock, systemClock } from "../../lib/clock";
 import type { Call, Caller } from "../../lib/contract/define";
 import { newId } from "../../lib/ids";
+import type { About } from "../../mixins/nudges";
 import { endedSessions } from "../../services/api/ended-sessions";
 import type { GatewayRequest } from "../../services/api/gateway-request";
 import { type HttpServer, httpServer } from "../../services/api/http-server";
@@ -10,6 +11,7 @@ import { type Sockets, type SocketTimes, sockets } from "../../services/api/sock
 import { takeToken } from "../../services/api/sockets-upgrade";
 import type { Contracts } from "../../services/contracts";
 import { NEWS } from "../../services/notifications/notifications.contract";
+import { MovableClock } from "../support/movable-clock";
 import { silent } from "../support/silent";
 import { Line } from "../support/sockets";
 import { testConfig } from "../support/system";
@@ -29,22 +31,27 @@ const state = {
   numberOfAttendees: 0,
 };
 const fresh = { ...state, id: newId() };
-/** So large that a socket takes in few of them before somebody reads. */
-const heavy = () => ({
+const notice = (at: Date, body = "") => ({
   userId: caller.id,
   id: newId(),
-  body: "x".repeat(500_000),
-  createdAt: new Date().toISOString(),
+  body,
+  createdAt: at.toISOString(),
 });
+/** So large that a socket takes in few of them before somebody reads. */
+const heavy = () => notice(new Date(), "x".repeat(500_000));
 let isTold = false;
 let looks = 0;
 interface Asked {
   ids: string[];
   hostIds: string[];
+  since: string;
 }
 let statesFor = async (_asked: Asked) => [state];
+let newsSince = async (_since: Date) => (isTold ? [heavy()] : []);
+const [statesAsEver, newsAsEver] = [statesFor, newsSince];
 afterEach(() => {
-  statesFor = async () => [state];
+  statesFor = statesAsEver;
+  newsSince = newsAsEver;
 });
 const answers: Record<string, (params: Asked) => unknown> = {
   "users.$listHosts": ({ ids }) => ({ ids }),
@@ -53,15 +60,15 @@ const answers: Record<string, (params: Asked) => unknown> = {
     looks++;
     return { states: await statesFor(asked) };
   },
-  "notifications.$listNew": () => ({ data: isTold ? [heavy()] : [] }),
+  "notifications.$listNew": async ({ since }) => ({ data: await newsSince(new Date(since)) }),
 };
 const call = (async (name: string, params: Asked) =>
   answers[name]?.(params)) as unknown as Call<Contracts>;
 
 let http: HttpServer;
 let open: Sockets;
-async function start(times: SocketTimes): Promise<string> {
-  open = sockets({ config, clock: systemClock }, { call, sessions: endedSessions() }, times);
+async function start(times: SocketTimes, clock: Clock = systemClock): Promise<string> {
+  open = sockets({ config, clock }, { call, sessions: endedSessions() }, times);
   http = httpServer({ ...config, port: 0 }, async (incoming, res) => {
     const req: GatewayRequest = incoming;
     const { since } = takeToken(req);
@@ -107,9 +114,9 @@ const masked = (text: string) =>
   Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
 
 /** What a node is told that runs a gateway. */
-const nudge = () => {
+const nudge = (whom: About = "many") => {
   const events = open.events as Record<string, { handler(ctx: object): void }>;
-  events[NEWS]?.handler({ params: { whom: "many" } });
+  events[NEWS]?.handler({ params: { whom } });
 };
 
 test("Who does not read what is sent to them is dropped, and nobody else", async () => {
@@ -145,6 +152,66 @@ test("Nobody who watches, no question", async () => {
   await new Promise((resolve) => setTimeout(resolve, 600));
   expect(after).toBeGreaterThan(before);
   expect(looks).toBe(after);
+});
+
+describe("Somebody hears what they are told", () => {
+  let line: Line | undefined;
+  afterEach(() => line?.hangsUp());
+  const times = { heartbeatMs: 60_000, closeMs: 100 };
+  const told: ReturnType<typeof notice>[] = [];
+  const toldSince = async (since: Date) =>
+    told.filter(({ createdAt }) => new Date(createdAt) >= since);
+  beforeEach(() => {
+    told.length = 0;
+  });
+
+  test("while it is looked up what they have had", async () => {
+    const meanwhile = notice(new Date());
+    told.push(notice(new Date(Date.now() - 1_000)));
+    newsSince = async (since) => {
+      if (told.length === 1) told.push({ ...meanwhile, createdAt: new Date().toISOString() });
+      return toldSince(since);
+    };
+    line = await Line.to(await start(times), `?token=${token}`);
+    expect((await line.hears({ type: "notification" })).notification.id).toBe(meanwhile.id);
+    expect(line.heard).toHaveLength(1);
+  });
+
+  test("while nobody could look it up, however long that was", async () => {
+    const clock = new MovableClock();
+    newsSince = toldSince;
+    line = await Line.to(await start(times, clock), `?token=${token}`);
+    await line.says({ action: "ping" }).hears({ type: "pong" });
+    newsSince = () => Promise.reject(new Error("The database is away"));
+    const missed = notice(new Date(clock.inMinutes(1)));
+    told.push(missed);
+    clock.moveTo(clock.inMinutes(10));
+    nudge();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    newsSince = toldSince;
+    expect((await line.hears({ type: "notification" })).notification.id).toBe(missed.id);
+  });
+
+  test("without waiting for a look at everybody", async () => {
+    newsSince = toldSince;
+    line = await Line.to(await start(times), `?token=${token}`);
+    await line.says({ action: "ping" }).hears({ type: "pong" });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    let letGo = () => {};
+    newsSince = async () => {
+      newsSince = toldSince;
+      await new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      return [];
+    };
+    nudge();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    told.push(notice(new Date()));
+    nudge([caller.id]);
+    await line.hears({ type: "notification" });
+    letGo();
+  });
 });
 
 describe("Who watches a host hears of what is new, also when", () => {

@@ -7,6 +7,7 @@ import { IN_ORDER } from "../../mixins/channels";
 import { wants } from "./notifications.preferences";
 import type { Notice, NotificationType } from "./notifications.rules";
 import { ID_AT } from "./notifications.statements";
+import type { Subject } from "./outdated.rules";
 import {
   type DeliveryStatus,
   OUTWARD,
@@ -48,6 +49,10 @@ export interface Outgoing {
   data: Notice["data"];
   eventId: string | null;
   createdAt: Date;
+  /** The event as it is now; null where there is none any more. */
+  event: Subject["event"];
+  /** Of a reminder: whether its recipient still has seats. */
+  hasSeats: boolean;
   /** The browser that a push message is for. */
   subscription: PushSubscription | null;
   /** Whether its recipient still wants it, and has an address that takes it. */
@@ -108,10 +113,15 @@ const FIND = `
          u.name, u.email, u.phone, n.type, n.title, n.body, n.data, n.event_id AS "eventId",
          n.created_at AS "createdAt", CASE WHEN c.subscription_id IS NOT NULL THEN
            json_build_object('endpoint', c.address, 'keys', json_build_object('p256dh', c.p256dh, 'auth', c.auth))
-         END AS subscription, ${WANTED("d.user_id", "n.type")} AS wanted
+         END AS subscription, ${WANTED("d.user_id", "n.type")} AS wanted,
+         e.status AS "eventStatus", e.start_date_time AS "startsAt", e.end_date_time AS "endsAt",
+         n.type = 'event.reminder' AND EXISTS (
+           SELECT FROM bookings b
+            WHERE b.user_id = d.user_id AND b.event_id = n.event_id AND b.status = 'confirmed') AS "hasSeats"
     FROM deliveries d
     JOIN notifications n ON n.id = d.notification_id
     JOIN users u ON u.id = d.user_id AND u.deleted_at IS NULL
+    LEFT JOIN events e ON e.id = n.event_id AND e.deleted_at IS NULL
    CROSS JOIN LATERAL ${REACHED_BY}
    WHERE d.id = $id AND d.status = 'pending' AND c.channel = d.channel
      AND c.subscription_id IS NOT DISTINCT FROM d.subscription_id`;
@@ -204,6 +214,11 @@ const wordsOf = (error: unknown): string =>
     // Which PostgreSQL's texts cannot hold.
     .replaceAll("\u0000", "");
 
+type FoundRow = Omit<Outgoing, "event"> & {
+  eventStatus: string | null;
+  startsAt: Date | null;
+  endsAt: Date | null;
+};
 interface ListedRow {
   id: string;
   notificationId: string;
@@ -260,8 +275,11 @@ export function deliveriesStore(database: Database) {
 
     /** Undefined where it is gone, or whom it was for is. */
     async find(id: string): Promise<Outgoing | undefined> {
-      const [outgoing] = await query<Outgoing>(FIND, { id });
-      return outgoing;
+      const [row] = await query<FoundRow>(FIND, { id });
+      if (!row) return undefined;
+      const { eventStatus: status, startsAt, endsAt, ...outgoing } = row;
+      const event = status && startsAt && endsAt ? { status, startsAt, endsAt } : null;
+      return { ...outgoing, event };
     },
 
     /** False where it is gone: whom it was for was erased meanwhile. Another node may have sent it as well. */

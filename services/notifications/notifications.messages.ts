@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Clock } from "../../lib/clock";
 import type { Call, ResultOf } from "../../lib/contract/define";
 import { isError } from "../../lib/errors";
 import { BookingNotFound, type bookings } from "../bookings/bookings.contract";
@@ -7,6 +8,7 @@ import { EventNotFound } from "../events/events.contract";
 import { qrPicture } from "./mail/qr-picture";
 import type { Outgoing } from "./notifications.deliveries";
 import type { NotificationType } from "./notifications.rules";
+import { whyOutdated } from "./outdated.rules";
 import type { Attachment, Message } from "./senders/sender";
 
 type Booking = ResultOf<(typeof bookings)["actions"]["$find"]>;
@@ -23,6 +25,7 @@ export interface Outdated {
 
 export interface Messages {
   call: Call<Contracts>;
+  clock: Clock;
   publicUrl: string;
   unsubscribeUrl(of: { userId: string; type: NotificationType | null }): string;
 }
@@ -64,11 +67,13 @@ async function admission(
   return { tickets: shown, attachments };
 }
 
-/** Makes a message of a notice as things are now. Of seats that somebody has not any more there is none. */
+/** Makes a message of a notice as things are now. Of what is not so any more, as seats that somebody had, there is none. */
 export async function messageOf(
   outgoing: Outgoing,
-  { call, publicUrl, unsubscribeUrl }: Messages,
+  { call, clock, publicUrl, unsubscribeUrl }: Messages,
 ): Promise<Message | Outdated> {
+  const why = whyOutdated(outgoing, clock.now());
+  if (why !== undefined) return { outdated: why };
   const { deliveryId, notificationId, userId, channel, name, email, phone } = outgoing;
   const { type, title, body, data, eventId, createdAt, subscription } = outgoing;
   const message = {

@@ -72,7 +72,7 @@ export function outward({ config, clock, database }: Kernel): Outward {
 
     start({ call, log }) {
       rush = rushOf();
-      const messages = { call, publicUrl: config.publicUrl, unsubscribeUrl: links.urlOf };
+      const messages = { call, clock, publicUrl: config.publicUrl, unsubscribeUrl: links.urlOf };
       delivering = deliver({ database, store, senders, rush, log }, (outgoing) =>
         messageOf(outgoing, messages),
       );

@@ -356,6 +356,23 @@ test("A refusal is noted later where somebody holds the person's row, and lifted
     expect(await refusalsOf(alice)).toEqual([]);
   }));
 
+test("A reminder of an event that is not to be then is dropped as late as when it would go", () =>
+  withSentMail(async (_store, id, alice) => {
+    await unsettle(id, 1, "infinity");
+    await system.database.query(
+      "UPDATE notifications SET type = 'event.reminder' WHERE user_id = $1",
+      [alice.who.id],
+    );
+    await system.database.query(
+      "UPDATE events SET status = 'postponed' WHERE id IN (SELECT event_id FROM notifications WHERE user_id = $1)",
+      [alice.who.id],
+    );
+    await unsettle(id, 1, "now");
+    await allIsSent(system);
+    const error = "The event does not take place then.";
+    expect(await deliveriesOf(alice)).toMatchObject([{ status: "dropped", error }]);
+  }));
+
 test("A message whose every attempt has ended the process is given up", () =>
   withSentMail(async (_store, id, alice) => {
     await unsettle(id, 24, "now");

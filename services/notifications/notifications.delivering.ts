@@ -18,6 +18,7 @@ import type { Outdated } from "./notifications.messages";
 import type { Rush } from "./notifications.rush";
 import {
   type Message,
+  NotAsked,
   RecipientRefused,
   type Sender,
   SenderUnavailable,
@@ -139,7 +140,7 @@ export function deliver(
       log.error(`${sender.channel} ${delivery.id} is not sent again, for it may have been`, error);
       return;
     }
-    if (error instanceof SenderUnavailable) {
+    if (error instanceof SenderUnavailable || error instanceof NotAsked) {
       await store.postpone(delivery, error, error.afterMs);
       return;
     }

@@ -67,7 +67,7 @@ async function admission(
   return { tickets: shown, attachments };
 }
 
-/** Makes a message of a notice as things are now. Of what is not so any more, as seats that somebody had, there is none. */
+/** Makes a message of a notice as things are now. Of what is not so any more, like seats that are gone, there is none. */
 export async function messageOf(
   outgoing: Outgoing,
   { call, clock, publicUrl, unsubscribeUrl }: Messages,

@@ -165,6 +165,17 @@ describe("What cannot be sent now is tried again", () => {
     await sends(messageTo(to(browser)));
   });
 
+  test("but nobody waits for the end of an answer whose status is known", async () => {
+    service.answers((res) => {
+      res.writeHead(201, { "content-length": "100" });
+      res.write("{");
+      setTimeout(() => res.destroy(), 2_000);
+    });
+    const startedAt = performance.now();
+    await sends(messageTo(to(browser)));
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+  });
+
   test("where nobody answers, the connection breaks or nobody is there", async () => {
     service.answers(silence);
     const silent = sends(messageTo(to(browser)), AbortSignal.timeout(200));

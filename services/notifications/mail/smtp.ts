@@ -6,7 +6,10 @@ import { mailOf, type Post } from "./mail";
 const SMTP_CONNECTIONS = 4;
 const MESSAGES_A_CONNECTION = 100;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** So long a server may be silent: one that looks closely at what it has taken answers late, and what was not answered is sent again. */
+/**
+ * So long a server may be silent: one that looks closely at what it has taken answers late, and what was not answered is
+ * sent again.
+ */
 const SILENCE_MS = 75_000;
 
 const PORTS: Readonly<Record<string, number>> = { "smtp:": 587, "smtps:": 465 };

@@ -18,8 +18,8 @@ export interface Post {
 export interface PostAnswer {
   status: number;
   retryAfter: string | undefined;
-  /** As much of it as there was in time, and is worth reading. */
-  text: string;
+  /** As much of it as there is in time, and is worth reading; whoever needs the status alone waits for none of it. */
+  text: Promise<string>;
 }
 
 /** Whatever is read after the status is known may break off: the status is the answer. */
@@ -40,14 +40,15 @@ function readText(answer: IncomingMessage): Promise<string> {
 
 /** There was no answer. Says why by a code; the URL may be a secret. */
 export class Unreachable extends Error {
-  constructor(
-    whose: string,
-    why: string,
-    /** Whether the request was written to the end: then it may have been heard. */
-    readonly isWritten: boolean,
-  ) {
+  /** Whether the request was written to the end: then it may have been heard. */
+  readonly isWritten: boolean;
+  /** Whether it was waited for as long as anybody is; not where it was given up before. */
+  readonly isTooLate: boolean;
+  constructor(whose: string, why: string, how: { isWritten: boolean; isTooLate: boolean }) {
     super(`${whose} could not be reached: ${why}`);
     this.name = "Unreachable";
+    this.isWritten = how.isWritten;
+    this.isTooLate = how.isTooLate;
   }
 }
 
@@ -68,11 +69,10 @@ export function post(
     const request = send(url, { method: "POST", headers, agent, signal });
     request.once("error", (error: NodeJS.ErrnoException) =>
       reject(
-        new Unreachable(
-          to,
-          signal.aborted ? "no answer in time" : (error.code ?? error.name),
-          request.writableFinished,
-        ),
+        new Unreachable(to, signal.aborted ? "no answer in time" : (error.code ?? error.name), {
+          isWritten: request.writableFinished,
+          isTooLate: signal.aborted && !within.aborted,
+        }),
       ),
     );
     request.once("response", (answer) => {
@@ -82,7 +82,7 @@ export function post(
         statusCode: status = 0,
         headers: { "retry-after": retryAfter },
       } = answer;
-      readText(answer).then((text) => resolve({ status, retryAfter, text }), reject);
+      resolve({ status, retryAfter, text: readText(answer) });
     });
     request.end(body);
   });

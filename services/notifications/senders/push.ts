@@ -5,9 +5,10 @@ import { encrypt, getVapidHeaders } from "web-push";
 import type { Clock } from "../../../lib/clock";
 import type { Config } from "../../../lib/config";
 import type { NotificationType } from "../notifications.rules";
-import { post, restMs } from "./http-post";
+import { post, restMs, Unreachable } from "./http-post";
 import { pushPayload } from "./push-payload";
 import { type Reach, reach } from "./push-reach";
+import { suspects } from "./push-suspects";
 import { type Message, RecipientRefused, type Sender, TryLater } from "./sender";
 
 /** The browser has forgotten the subscription (410), or the push service never had it (404): RFC 8030, 7.3. */
@@ -43,6 +44,7 @@ export function pushSender(
 ): Sender | undefined {
   if (!push) return undefined;
   const { publicKey, privateKey, subject } = push;
+  const silent = suspects();
   const shared = { keepAlive: true, maxSockets: MOST_CONNECTIONS, timeout: IDLE_MS };
   const agents = {
     "https:": new HttpsAgent({ ...shared, lookup: whom.lookupFor("https:") }),
@@ -69,7 +71,11 @@ export function pushSender(
       topic: topicOf(message.deliveryId),
     };
     const request = { to: "The push service", agent, headers, body: cipherText };
-    const { status, retryAfter } = await post(url, request, within);
+    const { status, retryAfter } = await silent.ask(
+      { origin: url.origin, userId: message.userId },
+      () => post(url, request, within),
+      (error) => error instanceof Unreachable && error.isTooLate,
+    );
     if (status >= 200 && status < 300) return;
     const why = `The push service answered ${status}`;
     if (GONE.has(status)) throw new RecipientRefused(endpoint, why);

@@ -115,3 +115,11 @@ export class TryLater extends Error {
     this.name = "TryLater";
   }
 }
+
+/** Not now, and nobody was asked: it costs no attempt. */
+export class NotAsked extends TryLater {
+  constructor(why: string, afterMs: number) {
+    super(why, afterMs);
+    this.name = "NotAsked";
+  }
+}

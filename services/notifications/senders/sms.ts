@@ -77,7 +77,7 @@ export function smsSender({ sms }: Pick<Config, "sms">, clock: Clock): Sender | 
       });
       const { status } = answer;
       if (status >= 200 && status < 300) return;
-      const code = codeIn(answer.text);
+      const code = codeIn(await answer.text);
       const why = `Twilio answered ${status}${code === undefined ? "" : ` with code ${code}`}`;
       if (status === 400 && code !== undefined && REFUSED.has(code)) {
         throw new RecipientRefused(phone, why);

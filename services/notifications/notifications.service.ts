@@ -19,7 +19,14 @@ import * as rules from "./notifications.rules";
 import { notificationsStore, type PersonalNotice } from "./notifications.store";
 
 /** What an audience is told. */
-type Telling = Omit<FactsOf<Contracts, "notifications.audienceLeft">, "after">;
+type Telling = Omit<FactsOf<Contracts, "notifications.audienceLeft">, "after"> & {
+  correlationId?: string | null | undefined;
+};
+/** Something that happened, and the request in which it began. */
+interface Occurrence {
+  id: string;
+  correlationId?: string | null | undefined;
+}
 
 export default function notificationsService(kernel: Kernel): ServiceSchema {
   const { clock, database } = kernel;
@@ -29,10 +36,10 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
   const news = nudges(NEWS, ["api"]);
 
   /** Told again from the outbox until it can be: whoever holds somebody's row keeps back nobody else's notice. */
-  const heldBack = ({ userId, occurrenceId, notice }: PersonalNotice) =>
+  const heldBack = ({ userId, occurrenceId, notice, correlationId = null }: PersonalNotice) =>
     happened(
       "notifications.heldBack",
-      { aggregateId: userId, aggregateVersion: 1, occurredAt: clock.now(), correlationId: null },
+      { aggregateId: userId, aggregateVersion: 1, occurredAt: clock.now(), correlationId },
       { userId, occurrenceId, notice },
     );
 
@@ -44,11 +51,12 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
 
   /** Tells one person of each event, all in one statement; nobody of one without a notice. */
   const personally =
-    <P extends { id: string; userId: string }>(noticeOf: (event: P) => rules.Notice | undefined) =>
+    <P extends Occurrence & { userId: string }>(noticeOf: (event: P) => rules.Notice | undefined) =>
     async (events: readonly P[], { query }: { query: Query }) => {
       const notices = events.flatMap((event) => {
+        const { id: occurrenceId, userId, correlationId = null } = event;
         const notice = noticeOf(event);
-        return notice ? [{ userId: event.userId, occurrenceId: event.id, notice }] : [];
+        return notice ? [{ userId, occurrenceId, notice, correlationId }] : [];
       });
       await tellEach(query, notices);
     };
@@ -59,31 +67,35 @@ export default function notificationsService(kernel: Kernel): ServiceSchema {
    */
   const tellSome = async (
     query: Query,
-    { occurrenceId, audience, ofId, notice }: Telling,
+    { occurrenceId, audience, ofId, notice, correlationId = null }: Telling,
     after: string | null = null,
   ): Promise<void> => {
     const now = clock.now();
     const left = (last: string) =>
       happened(
         "notifications.audienceLeft",
-        { aggregateId: ofId, aggregateVersion: 1, occurredAt: now, correlationId: null },
+        { aggregateId: ofId, aggregateVersion: 1, occurredAt: now, correlationId },
         { occurrenceId, audience, ofId, after: last, notice },
       );
     const to = { audience, ofId, after };
     out.stored(
-      await store.addForAudience(query, to, occurrenceId, notice, now, { left, heldBack }),
+      await store.addForAudience(query, to, occurrenceId, notice, now, {
+        left,
+        heldBack: (one) => heldBack({ ...one, correlationId }),
+      }),
     );
     // Who they are has not come here.
     afterCommit(query, () => news.about("many"));
   };
   /** One event at a time, in a transaction of its own: its chunk is as much as one should hold. */
-  const toAudience = <P extends { id: string }>(
-    tellingOf: (event: P) => Omit<Telling, "occurrenceId">,
+  const toAudience = <P extends Occurrence>(
+    tellingOf: (event: P) => Omit<Telling, "occurrenceId" | "correlationId">,
   ): Channel<Contracts, P> => ({
     atOnce: 1,
     async handler(events, { query }) {
       for (const event of events) {
-        await tellSome(query, { occurrenceId: event.id, ...tellingOf(event) });
+        const { id: occurrenceId, correlationId } = event;
+        await tellSome(query, { occurrenceId, correlationId, ...tellingOf(event) });
       }
     },
   });

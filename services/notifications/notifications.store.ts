@@ -21,6 +21,8 @@ export interface PersonalNotice {
   userId: string;
   occurrenceId: string;
   notice: Notice;
+  /** The request in which it began. */
+  correlationId?: string | null | undefined;
 }
 
 interface NotificationRow {

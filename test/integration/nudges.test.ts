@@ -26,6 +26,7 @@ const cancelled = () =>
     },
   );
 
+// Without a NATS server there is nothing to cross; the run says aloud at its start that it tests nothing over it.
 const overNats = process.env.MARQUEE_TEST_NATS === "yes" ? describe : describe.skip;
 
 overNats("A node that writes to the outbox, over NATS,", () => {

@@ -457,6 +457,7 @@ describe.each(brokersHere())("%s", (by) => {
   });
 });
 
+// Of RabbitMQ alone; where none answers the run says aloud at its start that channels are not tested over it.
 const onRabbitMq = brokersHere().includes("RabbitMQ") ? test : test.skip;
 onRabbitMq("RabbitMQ with a full queue refuses an event, and the session goes on", async () => {
   carrier = "RabbitMQ";

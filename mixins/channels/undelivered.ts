@@ -1,3 +1,4 @@
+import { backOffMs, storableWords } from "../../lib/attempts";
 import type { Log } from "../../lib/contract/define";
 import { nameOf, type OutboxEvent, payloadOf } from "../../lib/contract/outbox-event";
 import type { Query } from "../../lib/database";
@@ -8,8 +9,6 @@ import type { Consumer, Told } from "./consumer";
 const MOST_ATTEMPTS = 12;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 300_000;
-/** Characters of an error that are kept. */
-const MOST_OF_ERROR = 1_000;
 /** Longer than any call takes (LONG_WORK_MS), and a node that dies over it is missed for no longer. */
 export const LEASE_MS = 180_000;
 
@@ -39,13 +38,10 @@ const FAILED_AGAIN = `
 
 /** How long until an event is tried again that has failed so often: twice as long each time, and never all at once. */
 export const retryAfterMs = (attempts: number, random = Math.random()): number =>
-  Math.round(Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (0.5 + random));
+  backOffMs(attempts, { firstMs: FIRST_RETRY_MS, longestMs: LONGEST_RETRY_MS }, random);
 
 export const wordsOf = (error: unknown): string =>
-  (error instanceof Error ? `${error.name}: ${error.message}` : String(error))
-    .slice(0, MOST_OF_ERROR)
-    // Which PostgreSQL's texts cannot hold.
-    .replaceAll("\u0000", "");
+  storableWords(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
 
 /** Codes of Moleculer's own for a service that is not there at the moment. */
 const AWAY = new Set(["SERVICE_NOT_FOUND", "SERVICE_NOT_AVAILABLE", "REQUEST_TIMEOUT"]);

@@ -2,6 +2,7 @@
  * Messages on their way out of the system: a row for each notice and channel, from when it is decided that there is to
  * be one. Whoever stores notices only notes that they are to go out (dispatches), a row for all of one statement.
  */
+import { backOffMs, storableWords } from "../../lib/attempts";
 import type { Database } from "../../lib/database";
 import { IN_ORDER } from "../../mixins/channels";
 import { wants } from "./notifications.preferences";
@@ -22,8 +23,6 @@ const LEASE_MS = 300_000;
 export const MOST_ATTEMPTS = 24;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 3_600_000;
-/** Characters of an error that are kept. */
-const MOST_OF_ERROR = 1_000;
 /** So long it is remembered what was sent to whom. */
 const REMEMBERED_DAYS = 30;
 
@@ -203,16 +202,10 @@ export const FORGET = [FORGET_OLD, FORGET_HIDDEN];
 
 /** How long until a message is tried again: twice as long each time, and never all at once. */
 const retryAfterMs = (attempts: number): number =>
-  Math.round(
-    Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (0.5 + Math.random()),
-  );
+  backOffMs(attempts, { firstMs: FIRST_RETRY_MS, longestMs: LONGEST_RETRY_MS });
 
 const wordsOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error))
-    .slice(0, MOST_OF_ERROR)
-    .toWellFormed()
-    // Which PostgreSQL's texts cannot hold.
-    .replaceAll("\u0000", "");
+  storableWords(error instanceof Error ? error.message : String(error));
 
 type FoundRow = Omit<Outgoing, "event"> & {
   eventStatus: string | null;
